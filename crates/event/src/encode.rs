@@ -1,0 +1,239 @@
+//! Writing an event as kube-apiserver writes it, so that an event kept in columns can be given
+//! back byte for byte: key order of the Go struct, `omitempty`, and `encoding/json`'s escapes.
+//!
+//! Whether the result equals the original is for the caller to check; where it does not, the
+//! original text is kept.
+
+use crate::envelope::{Event, ObjectRef, Status, User};
+use crate::json::{Pairs, Str};
+use crate::time::{self, Micros};
+
+/// How an event begins: the part that tells log files from webhook bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A line of a log file: `kind` and `apiVersion` come first.
+    Line,
+    /// An item of an `EventList`, which names both once for all.
+    Item,
+}
+
+impl Form {
+    /// The form this event could be in, or `None` if it is in neither.
+    pub fn of(event: &Event<'_>) -> Option<Form> {
+        match (event.kind.as_deref(), event.api_version.as_deref()) {
+            (Some("Event"), Some("audit.k8s.io/v1")) => Some(Form::Line),
+            (None, None) => Some(Form::Item),
+            _ => None,
+        }
+    }
+}
+
+/// Writes `event` as kube-apiserver v1.36 would.
+pub fn encode(event: &Event<'_>, form: Form) -> String {
+    let bodies = [event.request_object, event.response_object].into_iter().flatten();
+    let mut out = Writer(String::with_capacity(1_024 + bodies.map(|b| b.get().len()).sum::<usize>()));
+    out.0.push('{');
+    if form == Form::Line {
+        out.0.push_str(r#""kind":"Event","apiVersion":"audit.k8s.io/v1""#);
+    }
+    let text = |text: &Option<Str<'_>>| text.as_deref().unwrap_or_default().to_owned();
+    for (key, value) in [
+        ("level", &event.level),
+        ("auditID", &event.audit_id),
+        ("stage", &event.stage_text),
+        ("requestURI", &event.request_uri),
+        ("verb", &event.verb),
+    ] {
+        out.key(key);
+        out.string(&text(value));
+    }
+    out.key("user");
+    out.user(event.user.as_ref().unwrap_or(&User::default()));
+    if let Some(user) = &event.impersonated_user {
+        out.key("impersonatedUser");
+        out.user(user);
+    }
+    if let Some(constraint) = &event.impersonation_constraint {
+        out.key("authenticationMetadata");
+        out.0.push('{');
+        out.text("impersonationConstraint", Some(constraint));
+        out.0.push('}');
+    }
+    out.strings("sourceIPs", &event.source_ips);
+    out.text("userAgent", event.user_agent.as_ref());
+    if let Some(object) = &event.object_ref {
+        out.object_ref(object);
+    }
+    if let Some(status) = &event.response_status {
+        out.status(status);
+    }
+    for (key, body) in
+        [("requestObject", event.request_object), ("responseObject", event.response_object)]
+    {
+        if let Some(body) = body {
+            out.key(key);
+            out.0.push_str(body.get());
+        }
+    }
+    out.instant("requestReceivedTimestamp", event.request_received);
+    out.instant("stageTimestamp", event.stage_time);
+    out.annotations(&event.annotations);
+    out.0.push('}');
+    out.0
+}
+
+/// A JSON text being written; every method leaves it ready for the next member.
+struct Writer(String);
+
+impl Writer {
+    fn key(&mut self, key: &str) {
+        if !self.0.ends_with('{') {
+            self.0.push(',');
+        }
+        self.string(key);
+        self.0.push(':');
+    }
+
+    fn text(&mut self, key: &str, value: Option<&Str<'_>>) {
+        if let Some(value) = value {
+            self.key(key);
+            self.string(value);
+        }
+    }
+
+    fn strings(&mut self, key: &str, values: &[Str<'_>]) {
+        if !values.is_empty() {
+            self.key(key);
+            self.list(values);
+        }
+    }
+
+    fn list(&mut self, values: &[Str<'_>]) {
+        self.0.push('[');
+        for (i, value) in values.iter().enumerate() {
+            if i > 0 {
+                self.0.push(',');
+            }
+            self.string(value);
+        }
+        self.0.push(']');
+    }
+
+    fn user(&mut self, user: &User<'_>) {
+        self.0.push('{');
+        self.text("username", user.username.as_ref());
+        self.text("uid", user.uid.as_ref());
+        self.strings("groups", &user.groups);
+        if !user.extra.0.is_empty() {
+            self.key("extra");
+            self.0.push('{');
+            for (key, values) in &user.extra.0 {
+                self.key(key);
+                self.list(values);
+            }
+            self.0.push('}');
+        }
+        self.0.push('}');
+    }
+
+    fn object_ref(&mut self, object: &ObjectRef<'_>) {
+        self.key("objectRef");
+        self.0.push('{');
+        for (key, value) in [
+            ("resource", &object.resource),
+            ("namespace", &object.namespace),
+            ("name", &object.name),
+            ("uid", &object.uid),
+            ("apiGroup", &object.api_group),
+            ("apiVersion", &object.api_version),
+            ("resourceVersion", &object.resource_version),
+            ("subresource", &object.subresource),
+        ] {
+            self.text(key, value.as_ref());
+        }
+        self.0.push('}');
+    }
+
+    fn status(&mut self, status: &Status<'_>) {
+        self.key("responseStatus");
+        self.0.push_str(r#"{"metadata":{}"#);
+        self.text("status", status.status.as_ref());
+        self.text("message", status.message.as_ref());
+        self.text("reason", status.reason.as_ref());
+        if let Some(details) = status.details {
+            self.key("details");
+            self.0.push_str(details.get());
+        }
+        if let Some(code) = status.code {
+            self.key("code");
+            self.0.push_str(&code.to_string());
+        }
+        self.0.push('}');
+    }
+
+    fn instant(&mut self, key: &str, instant: Option<Micros>) {
+        self.key(key);
+        match instant {
+            None => self.0.push_str("null"),
+            Some(micros) => {
+                self.0.push('"');
+                self.0.push_str(&time::format(micros));
+                self.0.push('"');
+            }
+        }
+    }
+
+    fn annotations(&mut self, annotations: &Pairs<'_, Str<'_>>) {
+        if annotations.0.is_empty() {
+            return;
+        }
+        self.key("annotations");
+        self.0.push('{');
+        for (key, value) in &annotations.0 {
+            self.key(key);
+            self.string(value);
+        }
+        self.0.push('}');
+    }
+
+    /// Writes a string as Go's `encoding/json` does with HTML escaping on, its default.
+    fn string(&mut self, text: &str) {
+        self.0.push('"');
+        let mut rest = text;
+        while let Some(at) = rest.find(needs_escape) {
+            let (plain, tail) = rest.split_at_checked(at).unwrap_or((rest, ""));
+            self.0.push_str(plain);
+            let mut chars = tail.chars();
+            if let Some(special) = chars.next() {
+                self.escape(special);
+            }
+            rest = chars.as_str();
+        }
+        self.0.push_str(rest);
+        self.0.push('"');
+    }
+
+    fn escape(&mut self, special: char) {
+        match special {
+            '"' => self.0.push_str("\\\""),
+            '\\' => self.0.push_str("\\\\"),
+            '\n' => self.0.push_str("\\n"),
+            '\r' => self.0.push_str("\\r"),
+            '\t' => self.0.push_str("\\t"),
+            '\u{8}' => self.0.push_str("\\b"),
+            '\u{c}' => self.0.push_str("\\f"),
+            other => {
+                use std::fmt::Write;
+                // Writing to a String cannot fail.
+                let _written = write!(self.0, "\\u{:04x}", u32::from(other));
+            }
+        }
+    }
+}
+
+fn needs_escape(c: char) -> bool {
+    matches!(c, '"' | '\\' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}') || c < ' '
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! Rules: which bodies hold secrets. Built-in ones for secrets and tokens, and those of a file.
+
+use crate::envelope::ObjectRef;
+use crate::json::{self, Pairs, Str};
+
+use super::is_about;
+use super::shape::{self, Shape};
+
+/// Limits of a rule file.
+const RULES_MAX: usize = 256;
+const PATHS_MAX: usize = 256;
+const PATH_SEGMENTS_MAX: usize = 32;
+
+/// The rules in force, in the order they are tried; the first that matches a body decides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuleSet {
+    rules: Vec<Rule>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Rule {
+    pub(super) name: String,
+    /// `PLURAL[.GROUP][/SUBRESOURCE]` of requests whose bodies it is for.
+    resources: Vec<String>,
+    /// `kind`s it is for wherever they stand, alone or in a list.
+    kinds: Vec<&'static str>,
+    pub(super) shape: Shape,
+}
+
+/// A rule file as its author writes it, in YAML or JSON.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleFile {
+    /// Whether the built-in rules for secrets and tokens apply as well, before the file's.
+    #[serde(default = "yes")]
+    pub default: bool,
+    /// The file's own rules.
+    #[serde(default)]
+    pub rules: Vec<RuleSpec>,
+}
+
+/// One rule of a file.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleSpec {
+    /// Shown in place of every value taken out: lower-case letters, digits and `-`, at most 63.
+    pub name: String,
+    /// `PLURAL[.GROUP][/SUBRESOURCE]`, for example `vaultauths.secrets.hashicorp.com`.
+    pub resources: Vec<String>,
+    /// Dotted paths of what goes, for example `spec.token` or `data.*`; none: the whole body.
+    #[serde(default)]
+    pub redact: Vec<String>,
+}
+
+/// What is wrong with a rule file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuleError {
+    /// A rule's name cannot stand in a placeholder.
+    #[error("rule {0:?}: a name is 1 to 63 lower-case letters, digits and `-`")]
+    Name(String),
+    /// A rule is for nothing.
+    #[error("rule {0:?} names no resources; write for example `resources: [configmaps]`")]
+    NoResources(String),
+    /// A resource or path cannot be read.
+    #[error("rule {rule:?}: cannot read {text:?}; {expected}")]
+    Text {
+        /// The rule's name.
+        rule: String,
+        /// What stands there.
+        text: String,
+        /// What should stand there.
+        expected: &'static str,
+    },
+    /// The file is too large to apply to every event.
+    #[error("at most {RULES_MAX} rules with {PATHS_MAX} paths each")]
+    TooMany,
+}
+
+fn yes() -> bool {
+    true
+}
+
+pub(super) fn is_rule_name(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+impl RuleSet {
+    /// No rule: every event is kept as it came.
+    pub fn off() -> Self {
+        Self::default()
+    }
+
+    /// The built-in rules: values of Secrets, and tokens in TokenReviews and TokenRequests.
+    pub fn built_in() -> Self {
+        let rule = |name: &str, resource: &str, kinds: &[&'static str], shape| Rule {
+            name: name.to_owned(),
+            resources: vec![resource.to_owned()],
+            kinds: kinds.to_vec(),
+            shape,
+        };
+        const REVIEWS: &str = "tokenreviews.authentication.k8s.io";
+        RuleSet {
+            rules: vec![
+                rule("secrets", "secrets", &["Secret", "SecretList"], shape::secret()),
+                rule("token-reviews", REVIEWS, &["TokenReview"], shape::token_review()),
+                rule("token-requests", "serviceaccounts/token", &["TokenRequest"], shape::token_request()),
+            ],
+        }
+    }
+
+    /// The rules of a file.
+    ///
+    /// # Errors
+    /// The first thing in it that makes no sense.
+    pub fn from_file(file: &RuleFile) -> Result<Self, RuleError> {
+        let mut set = if file.default { RuleSet::built_in() } else { RuleSet::off() };
+        if file.rules.len() > RULES_MAX || file.rules.iter().any(|r| r.redact.len() > PATHS_MAX) {
+            return Err(RuleError::TooMany);
+        }
+        for spec in &file.rules {
+            set.rules.push(Rule::from_spec(spec)?);
+        }
+        Ok(set)
+    }
+
+    /// The rule for a body: by what the request is about, else by the kind of the body itself.
+    pub(super) fn for_body(&self, object: Option<&ObjectRef<'_>>, body: &str) -> Option<&Rule> {
+        self.for_object(object).or_else(|| {
+            let may_match = |kind: &&str| body.contains(*kind);
+            if !self.rules.iter().any(|rule| rule.kinds.iter().any(|kind| may_match(kind))) {
+                return None;
+            }
+            let kinds = kinds_of(body);
+            self.rules.iter().find(|rule| rule.kinds.iter().any(|kind| kinds.iter().any(|k| k == kind)))
+        })
+    }
+
+    pub(super) fn for_object(&self, object: Option<&ObjectRef<'_>>) -> Option<&Rule> {
+        let object = object?;
+        self.rules.iter().find(|rule| rule.resources.iter().any(|pattern| is_about(pattern, object)))
+    }
+}
+
+/// The kind of a body and, for a list, of its items.
+fn kinds_of(body: &str) -> Vec<String> {
+    let kind = |object: &Pairs<'_, &serde_json::value::RawValue>| {
+        let kind = serde_json::from_str::<Str<'_>>(object.get("kind")?.get()).ok()?;
+        Some(kind.to_string())
+    };
+    let Ok(object) = json::members(body) else { return Vec::new() };
+    let items: Vec<Pairs<'_, &serde_json::value::RawValue>> = object
+        .get("items")
+        .and_then(|items| serde_json::from_str(items.get()).ok())
+        .unwrap_or_default();
+    kind(&object).into_iter().chain(items.iter().filter_map(kind)).collect()
+}
+
+impl Rule {
+    fn from_spec(spec: &RuleSpec) -> Result<Self, RuleError> {
+        if !is_rule_name(&spec.name) {
+            return Err(RuleError::Name(spec.name.clone()));
+        }
+        if spec.resources.is_empty() {
+            return Err(RuleError::NoResources(spec.name.clone()));
+        }
+        let wrong = |text: &str, expected| RuleError::Text {
+            rule: spec.name.clone(),
+            text: text.to_owned(),
+            expected,
+        };
+        for resource in &spec.resources {
+            let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-./".contains(c);
+            if resource.is_empty() || !resource.chars().all(is_plain) {
+                return Err(wrong(resource, "write PLURAL[.GROUP][/SUBRESOURCE] in lower case"));
+            }
+        }
+        let mut shape = if spec.redact.is_empty() { Shape::Redact } else { Shape::Keep };
+        for path in &spec.redact {
+            let segments: Vec<&str> = path.split('.').collect();
+            if segments.len() > PATH_SEGMENTS_MAX || segments.iter().any(|s| s.is_empty()) {
+                return Err(wrong(path, "write a dotted path such as spec.token or data.*"));
+            }
+            shape.redact_path(&segments);
+        }
+        // kubectl keeps the whole object once more in an annotation.
+        shape.redact_path(&["metadata", "annotations", shape::LAST_APPLIED]);
+        Ok(Rule {
+            name: spec.name.clone(),
+            resources: spec.resources.clone(),
+            kinds: Vec::new(),
+            shape,
+        })
+    }
+}

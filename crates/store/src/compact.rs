@@ -1,0 +1,200 @@
+//! Compaction: neighbouring small segments of a day become one, compressed harder. The order of
+//! the log and every answer stay the same; the old files stay for readers that have pinned them
+//! until a vacuum removes them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use chrono::TimeDelta;
+use tokio::sync::Mutex;
+
+use crate::error::{Error, Result};
+use crate::flush::{Tables, blocking, checkpoint_if_due, put_file};
+use crate::memtable::Shared;
+use crate::object::DiskStore;
+use crate::rebuild::{decode, fetch};
+use crate::segment;
+use crate::snapshot::Table;
+use crate::table::{Commit, DataFile, NewFile, TableLog};
+
+/// A compacted segment holds at most this many events,
+pub(crate) const LEAVES_MAX: u64 = 4 * segment::ROW_GROUP_LEAVES as u64;
+
+/// and is made from files of at most this many bytes, so that it fits into memory unpacked.
+pub(crate) const BYTES_MAX: u64 = 16 << 20;
+
+/// In the background, a day is compacted once it has this many small files.
+const SMALL_FILES: usize = 16;
+
+/// How long a file that is replaced stays for readers that have pinned it.
+const GRACE: TimeDelta = TimeDelta::minutes(10);
+
+/// What to compact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// What is worth it while events keep coming.
+    Due,
+    /// Everything that is not settled.
+    Everything,
+}
+
+/// What a compaction did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// How many files were replaced.
+    pub files_before: usize,
+    /// How many took their place.
+    pub files_after: usize,
+    /// The length of the files replaced.
+    pub bytes_before: u64,
+    /// The length of those that took their place.
+    pub bytes_after: u64,
+    /// How many files were deleted that no snapshot lists any more.
+    pub files_deleted: usize,
+}
+
+/// Compacts both tables.
+pub(crate) async fn run(
+    shared: &Shared,
+    tables: &Arc<Mutex<Tables>>,
+    store: &DiskStore,
+    extent: Extent,
+) -> Result<Report> {
+    let mut report = Report::default();
+    let files = Arc::clone(&shared.lock().files);
+    // Bodies first: their order is taken from the events of the same leaves, whatever file these
+    // are in.
+    for group in groups(&files.bodies, extent) {
+        let merged = merge_bodies(store, &files.events, &group).await?;
+        replace(shared, tables, store, Table::Bodies, &group, merged, &mut report).await?;
+    }
+    for group in groups(&files.events, extent) {
+        let merged = merge_events(store, &group).await?;
+        replace(shared, tables, store, Table::Events, &group, merged, &mut report).await?;
+    }
+    let mut tables = tables.lock().await;
+    report.files_deleted = tables.events.vacuum(GRACE).await? + tables.bodies.vacuum(GRACE).await?;
+    Ok(report)
+}
+
+/// Whether a file was written by a compaction; its name says so.
+fn is_settled(file: &DataFile) -> bool {
+    file.path.ends_with(segment::SETTLED_SUFFIX)
+}
+
+/// Neighbouring files that become one, in the order of the log.
+fn groups(files: &[DataFile], extent: Extent) -> Vec<Vec<DataFile>> {
+    let mut days: BTreeMap<(&str, &str), Vec<&DataFile>> = BTreeMap::new();
+    for file in files {
+        days.entry((&file.cluster, &file.day)).or_default().push(file);
+    }
+    let mut groups = Vec::new();
+    for mut day in days.into_values() {
+        day.sort_by_key(|file| file.stats.seq);
+        let unsettled = day.iter().filter(|file| !is_settled(file)).count();
+        if extent == Extent::Due && unsettled < SMALL_FILES {
+            continue;
+        }
+        let mut group: Vec<DataFile> = Vec::new();
+        for file in day {
+            let (rows, bytes) = group.iter().fold((0, 0), |(rows, bytes), other| {
+                (rows + other.stats.rows, bytes + other.bytes)
+            });
+            if rows + file.stats.rows > LEAVES_MAX || bytes + file.bytes > BYTES_MAX {
+                groups.push(std::mem::take(&mut group));
+            }
+            group.push(file.clone());
+        }
+        groups.push(group);
+    }
+    // One settled file alone is as good as it gets.
+    groups.retain(|group| group.len() > 1 || group.iter().any(|file| !is_settled(file)));
+    groups
+}
+
+async fn fetch_all(store: &DiskStore, table: Table, files: &[DataFile]) -> Result<Vec<Bytes>> {
+    let mut fetched = Vec::with_capacity(files.len());
+    for file in files {
+        fetched.push(fetch(store, table, file).await?);
+    }
+    Ok(fetched)
+}
+
+fn decode_all(table: Table, files: &[Bytes]) -> Result<Vec<RecordBatch>> {
+    let mut batches = Vec::new();
+    for file in files {
+        batches.extend(decode(table, file)?);
+    }
+    Ok(batches)
+}
+
+fn cluster(group: &[DataFile]) -> String {
+    group.first().map(|file| file.cluster.clone()).unwrap_or_default()
+}
+
+async fn merge_events(store: &DiskStore, group: &[DataFile]) -> Result<NewFile> {
+    let files = fetch_all(store, Table::Events, group).await?;
+    let cluster = cluster(group);
+    blocking(move || {
+        let batches = decode_all(Table::Events, &files)?;
+        segment::events_file(&cluster, &batches, segment::SETTLED_LEVEL)
+    })
+    .await
+}
+
+async fn merge_bodies(
+    store: &DiskStore,
+    events: &[DataFile],
+    group: &[DataFile],
+) -> Result<NewFile> {
+    let first = group.iter().map(|file| file.stats.seq.0).min().unwrap_or(0);
+    let last = group.iter().map(|file| file.stats.seq.1).max().unwrap_or(0);
+    let cluster = cluster(group);
+    let overlaps = |file: &&DataFile| {
+        file.cluster == cluster && file.stats.seq.0 <= last && first <= file.stats.seq.1
+    };
+    let events: Vec<DataFile> = events.iter().filter(overlaps).cloned().collect();
+    let events = fetch_all(store, Table::Events, &events).await?;
+    let bodies = fetch_all(store, Table::Bodies, group).await?;
+    blocking(move || {
+        let about = segment::join_events(&decode_all(Table::Events, &events)?)?;
+        let bodies = decode_all(Table::Bodies, &bodies)?;
+        let about = vec![about; bodies.len()];
+        let merged =
+            segment::bodies_file(&cluster, &about, &bodies, None, segment::SETTLED_LEVEL)?;
+        merged.ok_or_else(|| Error::Invalid("a file of bodies is empty".into()))
+    })
+    .await
+}
+
+/// Puts the merged file in the place of its group.
+async fn replace(
+    shared: &Shared,
+    tables: &Arc<Mutex<Tables>>,
+    store: &DiskStore,
+    table: Table,
+    group: &[DataFile],
+    merged: NewFile,
+    report: &mut Report,
+) -> Result<()> {
+    put_file(store, table.name(), &merged).await?;
+    let commit = Commit {
+        add: vec![merged.listed()],
+        remove: group.to_vec(),
+        watermarks: Vec::new(),
+    };
+    let mut tables = tables.lock().await;
+    match table {
+        Table::Events => tables.events.commit(&commit).await?,
+        Table::Bodies => tables.bodies.commit(&commit).await?,
+    }
+    shared.lock().files = Arc::new(tables.files()?);
+    checkpoint_if_due(&mut tables).await?;
+    report.files_before += group.len();
+    report.files_after += 1;
+    report.bytes_before += group.iter().map(|file| file.bytes).sum::<u64>();
+    report.bytes_after += merged.bytes.len() as u64;
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! `store.json`: what a data directory is, written once when it is made. A store of a newer format
+//! is refused; one of an older format is for `whodid upgrade`.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use crate::disk::{self, Disk};
+use crate::error::{Error, Result};
+use crate::object::DiskStore;
+
+/// The file's name.
+pub(crate) const FILE: &str = "store.json";
+
+/// The format this program reads and writes.
+pub const FORMAT: u32 = 1;
+
+const FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// What a data directory is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Descriptor {
+    /// The format of everything in it.
+    pub format: u32,
+    /// A random identifier of this store.
+    pub id: String,
+    /// What the origin of every log of this store begins with (C2SP tlog-checkpoint).
+    pub origin: String,
+}
+
+impl Descriptor {
+    /// Reads the descriptor; `None` if the directory holds no store.
+    pub(crate) fn load(disk: &dyn Disk) -> Result<Option<Self>> {
+        let bytes = match disk::read(disk, FILE, FILE_BYTES_MAX) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(|source| Error::Read { path: FILE.into(), source })?,
+        };
+        let wrong = |why: String| Error::Format { path: FILE.into(), why };
+        let found: Descriptor = serde_json::from_slice(&bytes)
+            .map_err(|error| wrong(format!("{error}; put the file back from a copy")))?;
+        if found.format > FORMAT {
+            return Err(wrong(format!(
+                "the store is of format {}, this program knows up to {FORMAT}; use a newer whodid",
+                found.format
+            )));
+        }
+        if found.format < FORMAT {
+            return Err(wrong(format!(
+                "the store is of format {}; run `whodid upgrade` first",
+                found.format
+            )));
+        }
+        Ok(Some(found))
+    }
+
+    /// Makes a new store.
+    pub(crate) fn create(store: &DiskStore) -> Result<Self> {
+        let id = uuid::Uuid::new_v4().to_string();
+        let origin = format!("whodid.invalid/{id}");
+        let made = Descriptor { format: FORMAT, id, origin };
+        let mut text = serde_json::to_vec_pretty(&made).unwrap_or_default();
+        text.push(b'\n');
+        store.create(FILE, text)?;
+        Ok(made)
+    }
+}

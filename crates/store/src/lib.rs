@@ -1,0 +1,56 @@
+//! The record on disk. What [`Writer::append`] acknowledged survives any crash and is searchable
+//! at once; a [`Snapshot`] is what a query sees, in the writer's process or in any other.
+//!
+//! The way of an event: [`Preparer`] reads, redacts and understands it on the caller's thread; the
+//! sequencer gives it its place in the log and syncs it to the write-ahead log; the memtable makes
+//! it searchable; the flusher moves it into a segment of two Delta tables. `docs/format/` specifies
+//! every byte. Queries are the business of `whodid-engine`.
+
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)
+)]
+
+mod batch;
+mod chunk;
+mod clock;
+pub mod columns;
+mod compact;
+mod dedupe;
+mod descriptor;
+pub mod disk;
+mod error;
+mod flush;
+mod health;
+mod keys;
+mod lock;
+mod memtable;
+mod object;
+mod positions;
+mod reader;
+mod rebuild;
+mod recover;
+mod row;
+mod segment;
+mod sequencer;
+mod snapshot;
+mod table;
+mod wal;
+mod writer;
+
+pub use batch::{
+    BATCH_BYTES_MAX, BATCH_ROWS_MAX, Batch, BatchBuilder, Preparer, SOURCE_BYTES_MAX, check_cluster,
+};
+pub use chunk::Chunk;
+pub use clock::{Clock, SystemClock};
+pub use compact::Report as CompactionReport;
+pub use descriptor::{Descriptor, FORMAT};
+pub use error::{Error, Result};
+pub use memtable::Limits;
+pub use positions::{POSITIONS_MAX, SourcePosition};
+pub use reader::Reader;
+pub use row::{Original, RowBodies, uuid_bytes};
+pub use sequencer::Receipt;
+pub use snapshot::{Rows, Snapshot, Table};
+pub use table::{DataFile, FileStats};
+pub use writer::{Options, Submitted, Writer};

@@ -1,0 +1,135 @@
+//! How far each source is taken in, so that an interrupted import goes on where it was and a file
+//! imported again is known. A position becomes durable in the same frame as the events it covers;
+//! before a log file is deleted, the positions in it move to the file `positions`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use whodid_event::split::Position;
+
+use crate::disk::{self, Disk};
+use crate::error::{Error, Result};
+use crate::wal::record::Reader;
+
+/// The file that keeps the positions of deleted log files.
+pub(crate) const FILE: &str = "positions";
+
+/// The oldest positions beyond this many are forgotten: an import of so old a file doubles.
+pub const POSITIONS_MAX: usize = 100_000;
+
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// How far one source is taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourcePosition {
+    /// What the source is: the SHA-256 of its first item.
+    pub id: [u8; 32],
+    /// Tells sources apart that begin with the same item.
+    pub variant: u32,
+    /// Where it is taken in up to.
+    pub at: Position,
+    /// How many items are taken in.
+    pub items: u64,
+    /// A running SHA-256 over them: whether a file is the same up to here, not just alike.
+    pub digest: [u8; 32],
+}
+
+impl SourcePosition {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.id);
+        out.extend_from_slice(&self.variant.to_le_bytes());
+        out.extend_from_slice(&self.at.offset.to_le_bytes());
+        out.extend_from_slice(&self.at.items.to_le_bytes());
+        out.extend_from_slice(&self.items.to_le_bytes());
+        out.extend_from_slice(&self.digest);
+    }
+
+    pub(crate) fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        Some(SourcePosition {
+            id: reader.array()?,
+            variant: reader.u32()?,
+            at: Position { offset: reader.u64()?, items: reader.u32()? },
+            items: reader.u64()?,
+            digest: reader.array()?,
+        })
+    }
+}
+
+/// What a position is kept under: cluster, source identity, variant.
+type Key = (Arc<str>, [u8; 32], u32);
+
+/// All positions known, with the number of the update that set each.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Positions {
+    known: BTreeMap<Key, (u64, SourcePosition)>,
+    updates: u64,
+}
+
+impl Positions {
+    /// Notes a position; a later one of the same source replaces it.
+    pub(crate) fn set(&mut self, cluster: &Arc<str>, position: SourcePosition) {
+        self.updates += 1;
+        let key = (Arc::clone(cluster), position.id, position.variant);
+        self.known.insert(key, (self.updates, position));
+        if self.known.len() > POSITIONS_MAX {
+            let oldest = self.known.iter().min_by_key(|(_, (update, _))| *update);
+            if let Some(key) = oldest.map(|(key, _)| key.clone()) {
+                self.known.remove(&key);
+            }
+        }
+    }
+
+    /// The positions of sources of `cluster` that begin with the item `id`.
+    pub(crate) fn of(&self, cluster: &str, id: &[u8; 32]) -> Vec<SourcePosition> {
+        let from = (Arc::from(cluster), *id, 0);
+        let to = (Arc::from(cluster), *id, u32::MAX);
+        self.known.range(from..=to).map(|(_, (_, position))| *position).collect()
+    }
+
+    /// Writes all positions, durably: magic, checksum, and each with its cluster.
+    pub(crate) fn save(&self, store: &crate::object::DiskStore) -> Result<()> {
+        let mut body = Vec::new();
+        let mut newest_last: Vec<_> = self.known.iter().collect();
+        newest_last.sort_by_key(|(_, (update, _))| *update);
+        for ((cluster, ..), (_, position)) in newest_last {
+            body.push(u8::try_from(cluster.len()).unwrap_or(u8::MAX));
+            body.extend_from_slice(cluster.as_bytes());
+            position.encode(&mut body);
+        }
+        let mut file = MAGIC.to_vec();
+        file.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
+        file.extend_from_slice(&body);
+        store.replace(FILE, file)
+    }
+
+    /// Reads what [`save`](Self::save) wrote; nothing if there is no such file yet.
+    pub(crate) fn load(disk: &dyn Disk) -> Result<Self> {
+        let bytes = match disk::read(disk, FILE, FILE_BYTES_MAX) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            read => read.map_err(|source| Error::Read { path: FILE.into(), source })?,
+        };
+        Self::parse(&bytes).ok_or_else(|| Error::Format {
+            path: FILE.into(),
+            why: "the file is damaged; remove it to go on without knowing which files were imported"
+                .into(),
+        })
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader(bytes.strip_prefix(&MAGIC[..])?);
+        let checksum = reader.u32()?;
+        if crc32c::crc32c(reader.0) != checksum {
+            return None;
+        }
+        let mut positions = Self::default();
+        while !reader.0.is_empty() {
+            let length = reader.u8()?;
+            let cluster = std::str::from_utf8(reader.take(length.into())?).ok()?;
+            let position = SourcePosition::decode(&mut reader)?;
+            positions.set(&cluster.into(), position);
+        }
+        Some(positions)
+    }
+}
+
+const MAGIC: [u8; 8] = *b"WdPos001";

@@ -1,0 +1,92 @@
+//! Reading a store that another process may be writing to. A snapshot sees everything that was
+//! acknowledged before it was taken: the log files are opened first, then `events`, then `bodies`,
+//! so that nothing can slip from one into the other unseen.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::dedupe::Fingerprints;
+use crate::descriptor::Descriptor;
+use crate::disk::{Disk, RealDisk};
+use crate::error::{Error, Result};
+use crate::flush::Tables;
+use crate::health::Health;
+use crate::memtable::{Files, Run};
+use crate::object::DiskStore;
+use crate::recover;
+use crate::snapshot::Snapshot;
+use crate::table::{BODIES, DeltaLog, EVENTS};
+use crate::wal::replay;
+use crate::writer::watermarks;
+
+/// A reader of a store.
+#[derive(Debug)]
+pub struct Reader {
+    disk: Arc<dyn Disk>,
+    store: DiskStore,
+    descriptor: Descriptor,
+}
+
+impl Reader {
+    /// Opens the store in a folder of this machine for reading.
+    ///
+    /// # Errors
+    /// There is none, or it is of a format this program does not know.
+    pub fn open_dir(dir: &Path) -> Result<Self> {
+        match Self::open(Arc::new(RealDisk::new(dir))) {
+            Err(Error::NoStore { .. }) => Err(Error::NoStore { dir: dir.display().to_string() }),
+            opened => opened,
+        }
+    }
+
+    /// Opens the store on a disk for reading.
+    ///
+    /// # Errors
+    /// As [`open_dir`](Self::open_dir).
+    pub fn open(disk: Arc<dyn Disk>) -> Result<Self> {
+        let descriptor = Descriptor::load(&*disk)?;
+        let descriptor = descriptor.ok_or_else(|| Error::NoStore { dir: ".".into() })?;
+        let store = DiskStore::new(Arc::clone(&disk), Health::default());
+        Ok(Reader { disk, store, descriptor })
+    }
+
+    /// What the store is.
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    /// Pins everything that was acknowledged before this call.
+    ///
+    /// # Errors
+    /// The tables cannot be read. Damage to the write-ahead log is not an error here: what can be
+    /// read is returned, with a warning.
+    pub async fn snapshot(&self) -> Result<Snapshot> {
+        let log = replay::open_all(&*self.disk)?;
+        let (Some(events), Some(bodies)) =
+            (DeltaLog::open(EVENTS, &self.store).await?, DeltaLog::open(BODIES, &self.store).await?)
+        else {
+            return Ok(self.pin(Files::default(), Vec::new(), Vec::new()));
+        };
+        let tables = Tables { events, bodies };
+        let watermarks = watermarks(&tables, &*self.disk).await?;
+        let recovered = recover::read(&log, &watermarks, &Fingerprints::new())?;
+        let mut files = tables.files()?;
+        // Bodies above the watermark belong to events that are still in the log.
+        files.bodies.retain(|file| {
+            watermarks.get(&file.cluster).is_some_and(|last| file.stats.seq.1 <= *last)
+        });
+        let warnings = recovered.losses.iter().map(ToString::to_string).collect();
+        let runs = recovered.frozen.into_iter().flat_map(|frozen| frozen.runs).collect();
+        Ok(self.pin(files, runs, warnings))
+    }
+
+    fn pin(&self, files: Files, runs: Vec<Run>, warnings: Vec<String>) -> Snapshot {
+        Snapshot {
+            files: Arc::new(files),
+            runs,
+            store: self.store.clone(),
+            disk: Arc::clone(&self.disk),
+            warnings,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What may arrive again, rebuilt when the writer starts: the events of the last minutes that are
+//! in segments already, read back and fingerprinted anew.
+
+use std::collections::HashMap;
+
+use arrow::array::{Array, RecordBatch};
+use bytes::Bytes;
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use whodid_event::Event;
+use whodid_event::time::Micros;
+
+use crate::columns::{View, bodies_schema, events_schema};
+use crate::dedupe::{Fingerprint, Fingerprints, Window};
+use crate::error::{Error, Result};
+use crate::flush::blocking;
+use crate::memtable::Files;
+use crate::object::DiskStore;
+use crate::row::Original;
+use crate::snapshot::{Rows, Table};
+use crate::table::DataFile;
+
+/// Fills the windows with the events in segments that were taken in since `since`.
+pub(crate) async fn windows(
+    store: &DiskStore,
+    files: &Files,
+    fingerprints: &Fingerprints,
+    since: Micros,
+) -> Result<HashMap<String, Window>> {
+    let mut windows: HashMap<String, Window> = HashMap::new();
+    for file in files.events.iter().filter(|file| file.stats.received.1 >= since) {
+        let events = fetch(store, Table::Events, file).await?;
+        let mut bodies = Vec::new();
+        for body in files.bodies.iter().filter(|body| may_belong(body, file)) {
+            bodies.push(fetch(store, Table::Bodies, body).await?);
+        }
+        let fingerprints = fingerprints.clone();
+        let seen = blocking(move || prints(&events, &bodies, &fingerprints, since)).await?;
+        let window = windows.entry(file.cluster.clone()).or_default();
+        for (print, seq, received) in seen {
+            // The mark was given when the event was taken in; only the memory of it is renewed.
+            let _mark = window.next(print, seq, received);
+        }
+    }
+    Ok(windows)
+}
+
+/// Whether a file of bodies may hold some of a file of events.
+fn may_belong(bodies: &DataFile, events: &DataFile) -> bool {
+    let overlaps = bodies.stats.seq.0 <= events.stats.seq.1 && events.stats.seq.0 <= bodies.stats.seq.1;
+    bodies.cluster == events.cluster && overlaps
+}
+
+/// Reads a whole file of a table.
+pub(crate) async fn fetch(store: &DiskStore, table: Table, file: &DataFile) -> Result<Bytes> {
+    let path = Path::from(format!("{}/{}", table.name(), file.path));
+    let failed = |error| Error::table(table.name(), error);
+    store.get(&path).await.map_err(failed)?.bytes().await.map_err(failed)
+}
+
+/// Decodes a whole file of a table into batches of the schema's types.
+pub(crate) fn decode(table: Table, bytes: &Bytes) -> Result<Vec<RecordBatch>> {
+    const BATCH_ROWS: usize = 8_192;
+    let schema = match table {
+        Table::Events => events_schema(),
+        Table::Bodies => bodies_schema(),
+    };
+    let options = ArrowReaderOptions::new().with_schema(schema);
+    let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes.clone(), options)?;
+    Ok(reader.with_batch_size(BATCH_ROWS).build()?.collect::<Result<Vec<_>, _>>()?)
+}
+
+fn prints(
+    events: &Bytes,
+    bodies: &[Bytes],
+    fingerprints: &Fingerprints,
+    since: Micros,
+) -> Result<Vec<(Fingerprint, u64, Micros)>> {
+    let mut body_batches = Vec::new();
+    for file in bodies {
+        body_batches.extend(decode(Table::Bodies, file)?);
+    }
+    let mut found = Vec::new();
+    for batch in decode(Table::Events, events)? {
+        let view = View::of(&batch)?;
+        let rows = Rows::new(&batch, &body_batches)?;
+        for row in 0..batch.num_rows() {
+            let received = view.received.value(row);
+            if received < since {
+                continue;
+            }
+            let print = if view.raw_sha256.is_null(row) {
+                match rows.original(row) {
+                    Ok(Original::Event(text)) => match Event::parse(text.as_bytes()) {
+                        Ok(event) => fingerprints.of(&text, &event),
+                        Err(_) => fingerprints.of_bytes(text.as_bytes()),
+                    },
+                    Ok(Original::Raw(bytes)) => fingerprints.of_bytes(&bytes),
+                    // Its body is no longer in the record, so nothing can be the same as it.
+                    Err(_) => continue,
+                }
+            } else {
+                fingerprints.of_bytes(view.raw_sha256.value(row))
+            };
+            found.push((print, view.seq.value(row).cast_unsigned(), received));
+        }
+    }
+    Ok(found)
+}

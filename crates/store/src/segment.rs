@@ -1,0 +1,236 @@
+//! Segments: Parquet files made from chunks. Events stay in the order of the log; bodies are
+//! sorted by what they are about, which halves their size. `docs/format/segment.md` has the
+//! layout.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, Int64Array, RecordBatch, StringViewArray};
+use arrow::compute::{concat_batches, interleave_record_batch};
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
+use whodid_event::time::{self, Micros};
+
+use crate::chunk::Chunk;
+use crate::columns::{bodies_schema, events_schema, typed};
+use crate::error::Result;
+use crate::table::{FileStats, NewFile};
+
+/// A row group holds this many leaves: one unit of pruning.
+pub(crate) const ROW_GROUP_LEAVES: usize = 65_536;
+
+/// Compression when a segment is first written; compaction uses [`SETTLED_LEVEL`].
+pub(crate) const FIRST_LEVEL: i32 = 3;
+/// Compression of segments that compaction wrote.
+pub(crate) const SETTLED_LEVEL: i32 = 9;
+/// How the names of files end that compaction wrote.
+pub(crate) const SETTLED_SUFFIX: &str = ".settled.parquet";
+
+const PAGE_BYTES: usize = 1 << 20;
+
+/// Columns of numbers that grow: their differences are small.
+const GROWING: [&str; 5] =
+    ["seq", "received", "time", "request_received_timestamp", "stage_timestamp"];
+
+/// Columns whose row groups get a Bloom filter, with the number of values to expect.
+const BLOOMED: [(&str, u64); 4] =
+    [("audit_id", 65_536), ("name", 8_192), ("object_uid", 8_192), ("username", 1_024)];
+
+/// The name of a segment's file: where it belongs, what it holds, and a number of its own.
+fn file_path(cluster: &str, stats: &FileStats, level: i32) -> String {
+    let (day, (first, last)) = (day_text(stats.received.0), stats.seq);
+    let unique = uuid::Uuid::new_v4().simple();
+    let suffix = if level == SETTLED_LEVEL { SETTLED_SUFFIX } else { ".parquet" };
+    format!("cluster={cluster}/day={day}/{first:015}-{last:015}-{unique}{suffix}")
+}
+
+/// The UTC date of an instant, `2026-01-02`.
+pub(crate) fn day_text(instant: Micros) -> String {
+    time::format(instant).chars().take(10).collect()
+}
+
+/// Makes the events file of a run of chunks.
+pub(crate) fn events_file(cluster: &str, batches: &[RecordBatch], level: i32) -> Result<NewFile> {
+    let stats = stats(batches)?;
+    let mut properties = properties(level)?.set_max_row_group_row_count(Some(ROW_GROUP_LEAVES));
+    for (column, values) in BLOOMED {
+        let column = ColumnPath::from(column);
+        properties = properties
+            .set_column_bloom_filter_enabled(column.clone(), true)
+            .set_column_bloom_filter_fpp(column.clone(), 0.01)
+            .set_column_bloom_filter_max_ndv(column, values);
+    }
+    for column in GROWING {
+        let column = ColumnPath::from(column);
+        properties = properties
+            .set_column_dictionary_enabled(column.clone(), false)
+            .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+    }
+    // Random bytes neither repeat nor compress.
+    let audit_id = ColumnPath::from("audit_id");
+    properties = properties
+        .set_column_dictionary_enabled(audit_id.clone(), false)
+        .set_column_encoding(audit_id.clone(), Encoding::PLAIN)
+        .set_column_compression(audit_id, Compression::UNCOMPRESSED);
+    for column in ["text", "raw"] {
+        let column = ColumnPath::from(column);
+        properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
+    }
+    let bytes = write(&events_schema(), batches, properties.build())?;
+    Ok(stats.file(cluster, bytes, level))
+}
+
+/// Makes the bodies file of a run of chunks, but for bodies at or below `written`; `None` if none
+/// is left.
+pub(crate) fn bodies_file(
+    cluster: &str,
+    events: &[RecordBatch],
+    bodies: &[RecordBatch],
+    written: Option<u64>,
+    level: i32,
+) -> Result<Option<NewFile>> {
+    let Some(sorted) = sorted_bodies(events, bodies, written)? else { return Ok(None) };
+    let stats = stats_of_bodies(&sorted)?;
+    let mut properties = properties(level)?;
+    for column in ["seq", "received"] {
+        let column = ColumnPath::from(column);
+        properties = properties
+            .set_column_dictionary_enabled(column.clone(), false)
+            .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+    }
+    let json = ColumnPath::from("json");
+    properties = properties
+        .set_column_dictionary_enabled(json.clone(), false)
+        .set_column_encoding(json.clone(), Encoding::PLAIN)
+        .set_column_statistics_enabled(json, EnabledStatistics::None);
+    let bytes = write(&bodies_schema(), &[sorted], properties.build())?;
+    Ok(Some(stats.file(cluster, bytes, level)))
+}
+
+fn properties(level: i32) -> Result<WriterPropertiesBuilder> {
+    Ok(WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(level)?))
+        .set_data_page_size_limit(PAGE_BYTES)
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_created_by(concat!("whodid ", env!("CARGO_PKG_VERSION")).to_owned()))
+}
+
+fn write(
+    schema: &arrow::datatypes::SchemaRef,
+    batches: &[RecordBatch],
+    properties: WriterProperties,
+) -> Result<Bytes> {
+    // Without Arrow's own schema in the file, every reader sees plain Parquet types.
+    let options =
+        ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(schema), options)?;
+    for batch in batches {
+        writer.write(batch)?;
+    }
+    Ok(writer.into_inner()?.into())
+}
+
+/// The bodies in the order of what they are about: resource, verb, namespace, name, then the log.
+/// Alike bodies stand next to each other and compress against each other.
+fn sorted_bodies(
+    events: &[RecordBatch],
+    bodies: &[RecordBatch],
+    written: Option<u64>,
+) -> Result<Option<RecordBatch>> {
+    let mut rows = Vec::new();
+    for (i, (events, bodies)) in events.iter().zip(bodies).enumerate() {
+        let columns = ["resource", "verb", "namespace", "name"]
+            .map(|name| typed::<StringViewArray>(events, name));
+        let [resource, verb, namespace, name] = columns;
+        let about = [resource?, verb?, namespace?, name?];
+        let event_seqs = typed::<Int64Array>(events, "seq")?;
+        let members = typed::<StringViewArray>(bodies, "member")?;
+        for (row, seq) in typed::<Int64Array>(bodies, "seq")?.values().iter().enumerate() {
+            if written.is_some_and(|written| seq.cast_unsigned() <= written) {
+                continue;
+            }
+            let event = event_seqs.values().binary_search(seq).unwrap_or(usize::MAX);
+            let key = about.map(|column| {
+                (event < column.len() && column.is_valid(event)).then(|| column.value(event))
+            });
+            rows.push((key, members.value(row), *seq, (i, row)));
+        }
+    }
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    rows.sort_unstable();
+    let order: Vec<(usize, usize)> = rows.into_iter().map(|(.., at)| at).collect();
+    let batches: Vec<&RecordBatch> = bodies.iter().collect();
+    Ok(Some(interleave_record_batch(&batches, &order)?))
+}
+
+/// What a table's log says about a file, gathered while it is made.
+struct Stats(FileStats);
+
+impl Stats {
+    fn file(self, cluster: &str, bytes: Bytes, level: i32) -> NewFile {
+        let stats = self.0;
+        let path = file_path(cluster, &stats, level);
+        NewFile { path, cluster: cluster.to_owned(), bytes, stats }
+    }
+}
+
+fn stats(batches: &[RecordBatch]) -> Result<Stats> {
+    let mut stats = stats_of_seqs(batches)?;
+    let mut times = Range::default();
+    for batch in batches {
+        let column: &arrow::array::TimestampMicrosecondArray = typed(batch, "time")?;
+        column.values().iter().for_each(|time| times.add(*time));
+        stats.twins += (batch.num_rows() - typed::<Int64Array>(batch, "twin")?.null_count()) as u64;
+    }
+    stats.time = Some(times.0.unwrap_or_default());
+    Ok(Stats(stats))
+}
+
+fn stats_of_bodies(batch: &RecordBatch) -> Result<Stats> {
+    stats_of_seqs(std::slice::from_ref(batch)).map(Stats)
+}
+
+fn stats_of_seqs(batches: &[RecordBatch]) -> Result<FileStats> {
+    let (mut seqs, mut received, mut rows) = (Range::default(), Range::default(), 0);
+    for batch in batches {
+        rows += batch.num_rows() as u64;
+        typed::<Int64Array>(batch, "seq")?.values().iter().for_each(|seq| seqs.add(*seq));
+        let column: &arrow::array::TimestampMicrosecondArray = typed(batch, "received")?;
+        column.values().iter().for_each(|time| received.add(*time));
+    }
+    let (first, last) = seqs.0.unwrap_or_default();
+    Ok(FileStats {
+        rows,
+        seq: (first.cast_unsigned(), last.cast_unsigned()),
+        received: received.0.unwrap_or_default(),
+        time: None,
+        twins: 0,
+    })
+}
+
+/// The least and the greatest of some numbers.
+#[derive(Default)]
+struct Range(Option<(i64, i64)>);
+
+impl Range {
+    fn add(&mut self, value: i64) {
+        let (low, high) = self.0.get_or_insert((value, value));
+        *low = value.min(*low);
+        *high = value.max(*high);
+    }
+}
+
+/// The columns of a run of chunks, ready to become files.
+pub(crate) fn batches(chunks: &[Chunk]) -> (Vec<RecordBatch>, Vec<RecordBatch>) {
+    chunks.iter().map(|chunk| (chunk.events.clone(), chunk.bodies.clone())).unzip()
+}
+
+/// Joins batches of events into one.
+pub(crate) fn join_events(batches: &[RecordBatch]) -> Result<RecordBatch> {
+    Ok(concat_batches(&events_schema(), batches)?)
+}

@@ -1,0 +1,193 @@
+//! What a query sees: the files of both tables and the events that are not in one, pinned at one
+//! moment. Nothing that happens afterwards changes it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, Int64Array, RecordBatch, StringViewArray};
+use object_store::ObjectStore;
+use whodid_event::entry::{self, BlockKey, Body, Content, Place};
+
+use crate::chunk::Chunk;
+use crate::columns::{View, typed};
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::keys;
+use crate::memtable::{Files, Run};
+use crate::object::DiskStore;
+use crate::row::{self, Original, RowBodies};
+use crate::table::{BODIES, DataFile, EVENTS};
+
+/// A pinned view of the record.
+#[derive(Clone)]
+pub struct Snapshot {
+    pub(crate) files: Arc<Files>,
+    pub(crate) runs: Vec<Run>,
+    pub(crate) store: DiskStore,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// One of the two tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Table {
+    /// Envelopes and derived fields.
+    Events,
+    /// What requests and responses held.
+    Bodies,
+}
+
+impl Table {
+    /// Its name, which is also its folder.
+    pub fn name(self) -> &'static str {
+        match self {
+            Table::Events => EVENTS,
+            Table::Bodies => BODIES,
+        }
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let chunks: usize = self.runs.iter().map(|run| run.chunks.len()).sum();
+        f.debug_struct("Snapshot")
+            .field("events_files", &self.files.events.len())
+            .field("bodies_files", &self.files.bodies.len())
+            .field("chunks", &chunks)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Snapshot {
+    /// The live files of a table; paths are relative to the table's folder.
+    pub fn files(&self, table: Table) -> &[DataFile] {
+        match table {
+            Table::Events => &self.files.events,
+            Table::Bodies => &self.files.bodies,
+        }
+    }
+
+    /// The events that are in no file, by cluster, in the order of the log.
+    pub fn chunks(&self) -> impl Iterator<Item = (&str, &Chunk)> {
+        self.runs.iter().flat_map(|run| run.chunks.iter().map(|chunk| (&*run.cluster, chunk)))
+    }
+
+    /// Where the files can be read; the tables are folders at its root.
+    pub fn object_store(&self) -> Arc<dyn ObjectStore> {
+        Arc::new(self.store.clone())
+    }
+
+    /// What could not be read although it was acknowledged, in sentences for the user.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The clusters that have events.
+    pub fn clusters(&self) -> Result<Vec<String>> {
+        keys::clusters(&*self.disk)
+    }
+
+    /// The key from which the salts of a leaf's block are made.
+    ///
+    /// # Errors
+    /// The key is gone.
+    pub fn block_key(&self, cluster: &str, seq: u64) -> Result<BlockKey> {
+        keys::block_key(&*self.disk, cluster, seq)
+    }
+}
+
+/// Rows of `events` with all columns and the rows of `bodies` that belong to them, ready to give
+/// back what came in.
+pub struct Rows<'a> {
+    view: View<'a>,
+    bodies: std::collections::HashMap<i64, RowBodies>,
+}
+
+impl<'a> Rows<'a> {
+    /// `bodies` may hold rows of other events too.
+    ///
+    /// # Errors
+    /// A batch lacks columns.
+    pub fn new(events: &'a RecordBatch, bodies: &[RecordBatch]) -> Result<Self> {
+        let view = View::of(events)?;
+        let mut found: std::collections::HashMap<i64, RowBodies> = Default::default();
+        for batch in bodies {
+            let members: &StringViewArray = typed(batch, "member")?;
+            let values: &StringViewArray = typed(batch, "json")?;
+            for (row, seq) in typed::<Int64Array>(batch, "seq")?.values().iter().enumerate() {
+                if values.is_null(row) {
+                    continue;
+                }
+                let entry = found.entry(*seq).or_default();
+                let value = Some(values.value(row).to_owned());
+                match members.value(row) {
+                    "requestObject" => entry.request = value,
+                    "responseObject" => entry.response = value,
+                    _ => entry.raw = value,
+                }
+            }
+        }
+        Ok(Rows { view, bodies: found })
+    }
+
+    fn bodies(&self, row: usize) -> RowBodies {
+        self.bodies.get(&self.view.seq.value(row)).cloned().unwrap_or_default()
+    }
+
+    /// The bodies of one row, as far as they are at hand.
+    pub fn row_bodies(&self, row: usize) -> RowBodies {
+        self.bodies(row)
+    }
+
+    /// Gives back what came in as one row.
+    ///
+    /// # Errors
+    /// A body is no longer in the record, or the row is not of this store's making.
+    pub fn original(&self, row: usize) -> Result<Original> {
+        row::original(&self.view, row, &self.bodies(row))
+    }
+
+    /// The bytes of the leaf of one row.
+    ///
+    /// # Errors
+    /// As [`original`](Self::original).
+    pub fn entry(&self, row: usize, cluster: &str, key: &BlockKey) -> Result<Vec<u8>> {
+        let view = &self.view;
+        let source = row::text(view.source, row).unwrap_or_default();
+        let place = Place {
+            seq: view.seq.value(row).cast_unsigned(),
+            cluster,
+            source,
+            received: view.received.value(row),
+        };
+        let original = self.original(row)?;
+        let oversized;
+        let content = match &original {
+            Original::Event(text) => Content::Event {
+                text,
+                bodies: entry::Bodies {
+                    request: body(view.request_object, row),
+                    response: body(view.response_object, row),
+                },
+            },
+            Original::Raw(bytes) if view.raw_size.is_null(row) => Content::Raw(bytes),
+            Original::Raw(head) => {
+                oversized = whodid_event::split::Oversized {
+                    head: head.clone(),
+                    bytes: view.raw_size.value(row).cast_unsigned(),
+                    sha256: view.raw_sha256.value(row).try_into().unwrap_or_default(),
+                };
+                Content::Oversized(&oversized)
+            }
+        };
+        entry::entry(&place, content, key)
+            .map_err(|error| Error::Invalid(format!("the event cannot become an entry: {error}")))
+    }
+}
+
+fn body(column: &StringViewArray, row: usize) -> Body<'static> {
+    match row::text(column, row) {
+        None | Some(crate::batch::COMMITTED) => Body::Committed,
+        Some(_) => Body::Redacted,
+    }
+}

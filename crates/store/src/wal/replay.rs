@@ -1,0 +1,160 @@
+//! Reading the write-ahead log back: after a crash by the writer, at any time by readers. A torn
+//! end is told apart from damage: every frame says up to where its file was durable when it was
+//! written, so that a broken frame before that offset had been acknowledged.
+
+use std::io;
+
+use super::frame::{FRAME_BYTES_MAX, Frame, FrameError, HEAD_BYTES, find_intact};
+use super::{FILE_MAGIC, FOLDER};
+use crate::disk::{Disk, DiskFile};
+use crate::error::{Error, Result};
+
+/// A log file that is open for reading; it can be read even if it is deleted meanwhile.
+#[derive(Debug)]
+pub(crate) struct WalFile {
+    pub(crate) number: u64,
+    pub(crate) path: String,
+    file: Box<dyn DiskFile>,
+    len: u64,
+}
+
+/// What stands at the end of a file, or in its middle, instead of a frame.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// A write that was never acknowledged, from this offset on.
+    Torn(u64),
+    /// Something that had been acknowledged.
+    Damaged { offset: u64, why: String },
+}
+
+/// Returns the log's files in order, open.
+pub(crate) fn open_all(disk: &dyn Disk) -> Result<Vec<WalFile>> {
+    let read = |source| Error::Read { path: FOLDER.into(), source };
+    let mut numbers: Vec<u64> = match disk.list(FOLDER) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        listed => listed
+            .map_err(read)?
+            .iter()
+            .filter_map(|entry| entry.name.strip_suffix(".wal")?.parse().ok())
+            .collect(),
+    };
+    numbers.sort_unstable();
+    let mut files = Vec::with_capacity(numbers.len());
+    for number in numbers {
+        let path = super::path(number);
+        let file = match disk.open(&path) {
+            // Deleted since it was listed: its events are in segments.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            file => file.map_err(|source| Error::Read { path: path.clone(), source })?,
+        };
+        let len = file.len().map_err(|source| Error::Read { path: path.clone(), source })?;
+        files.push(WalFile { number, path, file, len });
+    }
+    Ok(files)
+}
+
+impl WalFile {
+    /// Reads the file's frames in order, but not the payload of those that `is_covered`.
+    ///
+    /// `is_last` says that no later file exists: only then can its end be torn. What comes back
+    /// are the flaws; frames behind damage are read too.
+    pub(crate) fn read(
+        &self,
+        is_last: bool,
+        is_covered: impl Fn(&str, u64) -> bool,
+        mut take: impl FnMut(Frame) -> Result<()>,
+    ) -> Result<Vec<Flaw>> {
+        let mut flaws = Vec::new();
+        let mut at = match self.check_magic()? {
+            Some(at) => at,
+            None if is_last => return Ok(vec![Flaw::Torn(0)]),
+            None => return Ok(vec![damaged(0, "it does not begin like a log file")]),
+        };
+        while at < self.len {
+            if let Some(next) = self.skip_covered(at, &is_covered)? {
+                at = next;
+                continue;
+            }
+            match self.frame_at(at)? {
+                Ok((frame, length)) => {
+                    at += length as u64;
+                    if !is_covered(&frame.cluster, frame.end_seq()) {
+                        take(frame)?;
+                    }
+                }
+                Err(error) => {
+                    let (flaw, next) = self.judge(at, &error, is_last)?;
+                    flaws.push(flaw);
+                    at = next;
+                }
+            }
+        }
+        Ok(flaws)
+    }
+
+    /// Tells a torn end from damage, and where reading goes on.
+    fn judge(&self, at: u64, error: &FrameError, is_last: bool) -> Result<(Flaw, u64)> {
+        let rest = self.bytes(at, self.len)?;
+        let mut next = None;
+        let mut was_durable = !is_last;
+        let mut from = 1;
+        while let Some((found, frame)) = find_intact(&rest, from) {
+            next.get_or_insert(found);
+            was_durable |= frame.durable > at;
+            from = found + 1;
+        }
+        if was_durable {
+            let next = next.map_or(self.len, |found| at + found as u64);
+            return Ok((damaged(at, &error.to_string()), next));
+        }
+        Ok((Flaw::Torn(at), self.len))
+    }
+
+    fn frame_at(&self, at: u64) -> Result<Result<(Frame, usize), FrameError>> {
+        let head = self.bytes(at, self.len.min(at + HEAD_BYTES as u64))?;
+        // Decoding the head alone fails for being short; that tells how long the frame is.
+        let length = match Frame::length(&head) {
+            Ok(length) => length,
+            Err(error) => return Ok(Err(error)),
+        };
+        if at + length as u64 > self.len {
+            return Ok(Err(FrameError::Short));
+        }
+        Ok(Frame::decode(&self.bytes(at, at + length as u64)?))
+    }
+
+    /// Passes over a frame whose events are in segments without reading it, if its head can be
+    /// believed: what it says is checked by what follows it.
+    fn skip_covered(
+        &self,
+        at: u64,
+        is_covered: &impl Fn(&str, u64) -> bool,
+    ) -> Result<Option<u64>> {
+        const PEEK_BYTES: u64 = 128;
+        let head = self.bytes(at, self.len.min(at + PEEK_BYTES))?;
+        let Some((cluster, end_seq, length)) = Frame::peek(&head) else { return Ok(None) };
+        let next = at + length as u64;
+        Ok((next <= self.len && is_covered(cluster, end_seq)).then_some(next))
+    }
+
+    fn check_magic(&self) -> Result<Option<u64>> {
+        let magic = FILE_MAGIC.len() as u64;
+        let is_ours = self.len >= magic && self.bytes(0, magic)? == FILE_MAGIC;
+        Ok(is_ours.then_some(magic))
+    }
+
+    fn bytes(&self, from: u64, to: u64) -> Result<Vec<u8>> {
+        let length = usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; length];
+        self.file
+            .read_at(&mut bytes, from)
+            .map_err(|source| Error::Read { path: self.path.clone(), source })?;
+        Ok(bytes)
+    }
+}
+
+fn damaged(offset: u64, why: &str) -> Flaw {
+    Flaw::Damaged { offset, why: why.to_owned() }
+}
+
+const _: () = assert!(FRAME_BYTES_MAX <= u32::MAX as usize);

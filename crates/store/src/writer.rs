@@ -1,0 +1,412 @@
+//! The one writer of a store: opening it, which includes recovery, and the handle that others
+//! append with. The work is done by the sequencer and the flusher.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+use whodid_event::redact::RuleSet;
+use whodid_event::time::Micros;
+
+use crate::batch::{Batch, Preparer};
+use crate::clock::{Clock, SystemClock};
+use crate::columns::{bodies_schema, events_schema};
+use crate::dedupe::{Fingerprints, WINDOW_MICROS, Window};
+use crate::descriptor::Descriptor;
+use crate::disk::{self, Disk, RealDisk};
+use crate::error::{Error, Result};
+use crate::flush::{Flusher, Retired, Tables};
+use crate::health::Health;
+use crate::keys::{self, Keys};
+use crate::lock::Lock;
+use crate::memtable::{Limits, Shared, State};
+use crate::object::{DiskStore, TMP};
+use crate::positions::SourcePosition;
+use crate::recover::{self, Recovered, Watermarks};
+use crate::sequencer::{Receipt, Request, Sequence, Sequencer};
+use crate::snapshot::Snapshot;
+use crate::table::{BODIES, DeltaLog, EVENTS, TableLog};
+use crate::wal::{self, Log, replay};
+use crate::{compact, rebuild};
+
+/// How many requests may wait for the sequencer before their senders wait.
+const REQUESTS_MAX: usize = 64;
+
+/// How a store is written.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What is taken out of events before they are written.
+    pub rules: RuleSet,
+    /// When segments are made.
+    pub limits: Limits,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let (limits, clock) = (Limits::default(), Arc::new(SystemClock));
+        Options { rules: RuleSet::built_in(), limits, clock }
+    }
+}
+
+/// The writer of a store. Dropping it stops it without losing anything that was acknowledged;
+/// [`close`](Self::close) also makes segments of what is in memory.
+pub struct Writer {
+    shared: Shared,
+    requests: mpsc::Sender<Request>,
+    sequencer: Option<JoinHandle<()>>,
+    flusher: tokio::task::JoinHandle<()>,
+    tables: Arc<Mutex<Tables>>,
+    preparer: Preparer,
+    descriptor: Descriptor,
+    store: DiskStore,
+    disk: Arc<dyn Disk>,
+    _lock: Option<Lock>,
+}
+
+impl Writer {
+    /// Opens the store in a folder of this machine, making it if there is none.
+    ///
+    /// # Errors
+    /// Another process writes to it, or what is there cannot be trusted; the message says what to
+    /// do.
+    pub async fn open_dir(dir: &Path, options: Options) -> Result<Self> {
+        let real = RealDisk::new(dir);
+        real.create_root().map_err(|source| Error::Unavailable {
+            path: dir.display().to_string(),
+            source,
+        })?;
+        let lock = Lock::take(dir)?;
+        let mut writer = Self::open(Arc::new(real), options).await?;
+        writer._lock = Some(lock);
+        Ok(writer)
+    }
+
+    /// Opens the store on a disk that no one else writes to.
+    ///
+    /// # Errors
+    /// As [`open_dir`](Self::open_dir).
+    pub async fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Self> {
+        let health = Health::default();
+        let store = DiskStore::new(Arc::clone(&disk), health.clone());
+        let descriptor = prepare_folders(&disk, &store)?;
+        let tables = open_tables(&store).await?;
+        let watermarks = watermarks(&tables, &*disk).await?;
+        let fingerprints = Fingerprints::new();
+        let files = replay::open_all(&*disk)?;
+        let mut recovered = recover::read(&files, &watermarks, &fingerprints)?;
+        if let Some(loss) = recovered.losses.pop() {
+            return Err(loss);
+        }
+        cut_torn(&disk, &health, &recovered)?;
+        let next_number = files.last().map_or(1, |file| file.number + 1);
+        let retired = retired(&*disk, &files, &recovered)?;
+        drop(files);
+        let log = Log::create(&disk, &health, next_number)?;
+
+        let preparer = Preparer { rules: Arc::new(options.rules.clone()), fingerprints };
+        let live = Arc::new(tables.files()?);
+        let now = options.clock.now().max(recovered.last_received);
+        let windows = rebuild::windows(&store, &live, &preparer.fingerprints, now - WINDOW_MICROS);
+        let newest = live.events.iter().map(|file| file.stats.received.1).max();
+        let last_received = recovered.last_received.max(newest.unwrap_or(0));
+        let sequences = sequences(windows.await?, &watermarks, &recovered);
+        let state = State {
+            positions: recover::positions(&*disk, &recovered)?,
+            frozen: recovered.frozen.into_iter().map(Arc::new).collect(),
+            files: live,
+            ..State::default()
+        };
+        let shared = Shared::new(state);
+        let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
+        let sequencer = Sequencer {
+            log,
+            keys: Keys::new(Arc::clone(&disk), store.clone()),
+            sequences,
+            last_received,
+            shared: shared.clone(),
+            limits: options.limits,
+            clock: Arc::clone(&options.clock),
+        };
+        let sequencer = std::thread::Builder::new()
+            .name("sequencer".into())
+            .spawn(move || sequencer.run(inbox))
+            .map_err(|source| Error::Unavailable { path: "sequencer".into(), source })?;
+        let tables = Arc::new(Mutex::new(tables));
+        let flusher = Flusher {
+            shared: shared.clone(),
+            tables: Arc::clone(&tables),
+            store: store.clone(),
+            disk: Arc::clone(&disk),
+            limits: options.limits,
+            clock: options.clock,
+            requests: requests.downgrade(),
+            retired,
+        };
+        Ok(Writer {
+            shared,
+            requests,
+            sequencer: Some(sequencer),
+            flusher: tokio::spawn(flusher.run()),
+            tables,
+            preparer,
+            descriptor,
+            store,
+            disk,
+            _lock: None,
+        })
+    }
+
+    /// What the store is.
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    /// Makes batches for this writer; clones may be used on other threads.
+    pub fn preparer(&self) -> Preparer {
+        self.preparer.clone()
+    }
+
+    /// Hands a batch over. What comes back resolves when its events are durable and searchable.
+    /// Batches take their places in the order of these calls.
+    ///
+    /// # Errors
+    /// The writer has stopped.
+    pub async fn submit(&self, batch: Batch) -> Result<Submitted> {
+        self.shared.check()?;
+        let (reply, done) = oneshot::channel();
+        let request = Request::Append(Box::new(batch), reply);
+        self.requests.send(request).await.map_err(|_| self.stopped())?;
+        Ok(Submitted { done, shared: self.shared.clone() })
+    }
+
+    /// Appends a batch; when it returns, its events are durable and searchable.
+    ///
+    /// # Errors
+    /// See [`Error::is_temporary`] and [`Error::is_fatal`].
+    pub async fn append(&self, batch: Batch) -> Result<Receipt> {
+        self.submit(batch).await?.receipt().await
+    }
+
+    /// How far sources are taken in that begin with the item whose SHA-256 is `id`.
+    pub fn positions(&self, cluster: &str, id: &[u8; 32]) -> Vec<SourcePosition> {
+        self.shared.lock().positions.of(cluster, id)
+    }
+
+    /// Pins what is searchable now.
+    pub fn snapshot(&self) -> Snapshot {
+        let state = self.shared.lock();
+        Snapshot {
+            files: Arc::clone(&state.files),
+            runs: state.runs(),
+            store: self.store.clone(),
+            disk: Arc::clone(&self.disk),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Makes segments of everything that is in memory.
+    ///
+    /// # Errors
+    /// The disk refuses; the events stay in the write-ahead log.
+    pub async fn flush(&self) -> Result<()> {
+        let (reply, done) = oneshot::channel();
+        self.requests.send(Request::Freeze(reply)).await.map_err(|_| self.stopped())?;
+        done.await.map_err(|_| self.stopped())??;
+        loop {
+            let moved = self.shared.progress().notified();
+            tokio::pin!(moved);
+            // From here on no progress is missed.
+            moved.as_mut().enable();
+            {
+                let state = self.shared.lock();
+                if let Some(error) = &state.fatal {
+                    return Err(error.again());
+                }
+                if state.frozen.is_empty() {
+                    return Ok(());
+                }
+                if let Some(why) = &state.flush_trouble {
+                    return Err(Error::Stopped(why.clone()));
+                }
+            }
+            moved.await;
+        }
+    }
+
+    /// Merges small segments into larger ones and compresses them better. Answers stay the same.
+    ///
+    /// # Errors
+    /// The disk refuses; what was merged so far stays merged.
+    pub async fn compact(&self) -> Result<compact::Report> {
+        compact::run(&self.shared, &self.tables, &self.store, compact::Extent::Everything).await
+    }
+
+    /// Waits until the writer has stopped because a disk cannot be trusted any more.
+    pub async fn failed(&self) -> Error {
+        loop {
+            let moved = self.shared.progress().notified();
+            tokio::pin!(moved);
+            moved.as_mut().enable();
+            if let Err(error) = self.shared.check() {
+                return error;
+            }
+            moved.await;
+        }
+    }
+
+    /// Makes segments of what is in memory and stops.
+    ///
+    /// # Errors
+    /// As [`flush`](Self::flush); the events are in the write-ahead log all the same.
+    pub async fn close(mut self) -> Result<()> {
+        let flushed = self.flush().await;
+        self.shared.lock().is_closing = true;
+        if flushed.is_err() {
+            self.flusher.abort();
+        }
+        self.shared.work().notify_one();
+        let (closed, _) = mpsc::channel(1);
+        drop(std::mem::replace(&mut self.requests, closed));
+        let sequencer = self.sequencer.take();
+        // Both end by themselves now; a panic of theirs has been reported where it happened.
+        let _ended = tokio::task::spawn_blocking(move || sequencer.map(JoinHandle::join)).await;
+        let _ended = (&mut self.flusher).await;
+        flushed
+    }
+
+    fn stopped(&self) -> Error {
+        match self.shared.check() {
+            Err(error) => error,
+            Ok(()) => Error::Stopped("its sequencer has ended".into()),
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.flusher.abort();
+    }
+}
+
+/// A batch on its way to the disk.
+#[derive(Debug)]
+pub struct Submitted {
+    done: oneshot::Receiver<Result<Receipt>>,
+    shared: Shared,
+}
+
+impl Submitted {
+    /// Waits until the batch is durable and searchable.
+    ///
+    /// # Errors
+    /// See [`Error::is_temporary`] and [`Error::is_fatal`].
+    pub async fn receipt(self) -> Result<Receipt> {
+        match self.done.await {
+            Ok(receipt) => receipt,
+            Err(_) => {
+                self.shared.check()?;
+                Err(Error::Stopped("its sequencer has ended".into()))
+            }
+        }
+    }
+}
+
+/// Makes the folders of a store, and what describes it.
+fn prepare_folders(disk: &Arc<dyn Disk>, store: &DiskStore) -> Result<Descriptor> {
+    let unavailable = |path: &str, source| Error::Unavailable { path: path.into(), source };
+    for folder in [TMP, wal::FOLDER, keys::FOLDER] {
+        disk::create_dirs(&**disk, folder).map_err(|source| unavailable(folder, source))?;
+    }
+    // Left behind by a crash; nothing refers to them.
+    for entry in disk.list(TMP).map_err(|source| unavailable(TMP, source))? {
+        let path = format!("{TMP}/{}", entry.name);
+        disk.remove(&path).map_err(|source| unavailable(&path, source))?;
+    }
+    match Descriptor::load(&**disk)? {
+        Some(descriptor) => Ok(descriptor),
+        None => Descriptor::create(store),
+    }
+}
+
+async fn open_tables(store: &DiskStore) -> Result<Tables> {
+    Ok(Tables {
+        events: DeltaLog::open_or_create(EVENTS, store, &events_schema()).await?,
+        bodies: DeltaLog::open_or_create(BODIES, store, &bodies_schema()).await?,
+    })
+}
+
+/// The last `seq` in a segment of each cluster.
+pub(crate) async fn watermarks(tables: &Tables, disk: &dyn Disk) -> Result<Watermarks> {
+    let mut watermarks = Watermarks::new();
+    for cluster in keys::clusters(disk)? {
+        if let Some(seq) = tables.events.watermark(&cluster).await? {
+            watermarks.insert(cluster, seq);
+        }
+    }
+    Ok(watermarks)
+}
+
+/// Cuts off what was never acknowledged, so that a flaw found there later is damage.
+fn cut_torn(disk: &Arc<dyn Disk>, health: &Health, recovered: &Recovered) -> Result<()> {
+    for (path, at) in &recovered.torn {
+        let unavailable = |source| Error::Unavailable { path: path.clone(), source };
+        if *at == 0 {
+            disk.remove(path).map_err(unavailable)?;
+            health.synced(wal::FOLDER, disk.sync_dir(wal::FOLDER))?;
+            continue;
+        }
+        let mut file = disk.open_to_append(path).map_err(unavailable)?;
+        file.truncate(*at).map_err(unavailable)?;
+        health.synced(path, file.sync())?;
+    }
+    Ok(())
+}
+
+/// Log files that hold nothing above the watermarks. They were covered at the latest by the last
+/// commit of `events`.
+fn retired(
+    disk: &dyn Disk,
+    files: &[replay::WalFile],
+    recovered: &Recovered,
+) -> Result<VecDeque<Retired>> {
+    let log = format!("{EVENTS}/_delta_log");
+    let commits = disk.list(&log).map_err(|source| Error::Read { path: log, source })?;
+    let newest = commits.iter().map(|entry| entry.modified).max();
+    let since = newest
+        .and_then(|time| time.duration_since(std::time::SystemTime::UNIX_EPOCH).ok())
+        .and_then(|time| Micros::try_from(time.as_micros()).ok())
+        .unwrap_or(0);
+    let first_needed = recovered.frozen.first().map(|frozen| frozen.wal_number);
+    Ok(files
+        .iter()
+        .map(|file| file.number)
+        .take_while(|number| first_needed.is_none_or(|first| *number < first))
+        .map(|number| Retired { number, since })
+        .collect())
+}
+
+/// Where each cluster's log goes on, and what may arrive again.
+fn sequences(
+    mut windows: HashMap<String, Window>,
+    watermarks: &Watermarks,
+    recovered: &Recovered,
+) -> HashMap<Arc<str>, Sequence> {
+    for (cluster, print, seq, received) in &recovered.prints {
+        let window = windows.entry(cluster.to_string()).or_default();
+        // The mark was given when the event was taken in; only the memory of it is renewed.
+        let _mark = window.next(*print, *seq, *received);
+    }
+    let mut ends: HashMap<String, u64> =
+        watermarks.iter().map(|(cluster, last)| (cluster.clone(), last + 1)).collect();
+    ends.extend(recovered.ends.iter().map(|(cluster, end)| (cluster.to_string(), *end)));
+    ends.into_iter()
+        .map(|(cluster, next)| {
+            let window = windows.remove(&cluster).unwrap_or_default();
+            (Arc::from(cluster), Sequence { next, window })
+        })
+        .collect()
+}

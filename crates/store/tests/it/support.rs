@@ -1,0 +1,112 @@
+//! What these tests share: reading everything a snapshot sees, without the query engine.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, Int64Array, RecordBatch};
+use bytes::Bytes;
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use whodid_event::split::Item;
+use whodid_store::columns::{bodies_schema, events_schema};
+use whodid_store::{Batch, Original, Preparer, Rows, Snapshot, Table, Writer};
+
+/// One event as a snapshot shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub original: Original,
+    pub duplicate: bool,
+    pub conflict: bool,
+    pub twin: Option<i64>,
+}
+
+impl Seen {
+    pub fn text(&self) -> String {
+        match &self.original {
+            Original::Event(text) => text.clone(),
+            Original::Raw(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        }
+    }
+}
+
+/// Everything a snapshot sees of one cluster, by `seq`; an event seen twice is a failure.
+pub async fn everything(snapshot: &Snapshot, cluster: &str) -> BTreeMap<i64, Seen> {
+    let (events, bodies) = batches(snapshot, cluster).await;
+    let mut seen = BTreeMap::new();
+    for batch in &events {
+        let rows = Rows::new(batch, &bodies).unwrap();
+        let column = |name: &str| batch.column_by_name(name).unwrap().clone();
+        let flag = |name: &str, row: usize| {
+            column(name).as_any().downcast_ref::<arrow::array::BooleanArray>().unwrap().value(row)
+        };
+        let seqs = column("seq");
+        let seqs: &Int64Array = seqs.as_any().downcast_ref().unwrap();
+        let twins = column("twin");
+        let twins: &Int64Array = twins.as_any().downcast_ref().unwrap();
+        for row in 0..batch.num_rows() {
+            let event = Seen {
+                original: rows.original(row).unwrap(),
+                duplicate: flag("duplicate", row),
+                conflict: flag("conflict", row),
+                twin: twins.is_valid(row).then(|| twins.value(row)),
+            };
+            let before = seen.insert(seqs.value(row), event);
+            assert!(before.is_none(), "event {} is there twice", seqs.value(row));
+        }
+    }
+    seen
+}
+
+/// All rows of both tables that a snapshot sees of one cluster.
+pub async fn batches(snapshot: &Snapshot, cluster: &str) -> (Vec<RecordBatch>, Vec<RecordBatch>) {
+    let mut events = read_files(snapshot, Table::Events, cluster).await;
+    let mut bodies = read_files(snapshot, Table::Bodies, cluster).await;
+    for (_, chunk) in snapshot.chunks().filter(|(of, _)| *of == cluster) {
+        events.push(chunk.events.clone());
+        bodies.push(chunk.bodies.clone());
+    }
+    (events, bodies)
+}
+
+async fn read_files(snapshot: &Snapshot, table: Table, cluster: &str) -> Vec<RecordBatch> {
+    let store = snapshot.object_store();
+    let mut batches = Vec::new();
+    for file in snapshot.files(table).iter().filter(|file| file.cluster == cluster) {
+        let path = Path::from(format!("{}/{}", table.name(), file.path));
+        let bytes = store.get(&path).await.unwrap().bytes().await.unwrap();
+        assert_eq!(bytes.len() as u64, file.bytes);
+        let read = read_parquet(table, bytes);
+        assert_eq!(read.iter().map(RecordBatch::num_rows).sum::<usize>() as u64, file.stats.rows);
+        batches.extend(read);
+    }
+    batches
+}
+
+fn read_parquet(table: Table, bytes: Bytes) -> Vec<RecordBatch> {
+    let schema = if table == Table::Events { events_schema() } else { bodies_schema() };
+    let options = ArrowReaderOptions::new().with_schema(schema);
+    let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).unwrap();
+    reader.build().unwrap().map(Result::unwrap).collect()
+}
+
+/// Makes a batch of complete JSON values.
+pub fn batch(preparer: &Preparer, cluster: &str, events: &[impl AsRef<[u8]>]) -> Batch {
+    let mut builder = preparer.begin(cluster, "import/test").unwrap();
+    for event in events {
+        builder.add(&Item::Value(event.as_ref())).unwrap();
+    }
+    builder.finish().unwrap()
+}
+
+/// Appends events to a cluster in batches of `size`.
+pub async fn append(writer: &Writer, cluster: &str, events: &[String], size: usize) {
+    for share in events.chunks(size) {
+        let made = batch(&writer.preparer(), cluster, share);
+        assert_eq!(writer.append(made).await.unwrap().rows, share.len() as u64);
+    }
+}
+
+/// The texts of events in the order of the log.
+pub fn texts(seen: &BTreeMap<i64, Seen>) -> Vec<String> {
+    seen.values().map(Seen::text).collect()
+}
