@@ -1,1 +1,259 @@
-//! stub
+//! Answers from the record: a query in the search language becomes a plan that DataFusion runs
+//! over a snapshot of the store, files and memory alike.
+//!
+//! The tables hold events; what people ask about is requests. [`Engine::search`] returns one row
+//! per request: the last stage that is known of it. Keeping the record is `whodid-store`'s
+//! business, showing answers that of the callers.
+
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)
+)]
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::dataframe::DataFrame;
+use datafusion::execution::context::{SessionConfig, SessionContext};
+use datafusion::logical_expr::{Expr, lit};
+use url::Url;
+use whodid_query::{Field, Query, Side, Term};
+use whodid_store::{Original, RowBodies, Rows, Snapshot, Table};
+
+mod body;
+mod error;
+mod filter;
+mod function;
+mod row;
+mod search;
+mod status;
+mod table;
+mod text;
+pub mod who;
+
+pub use error::{Error, Result};
+pub use row::{EventId, Row};
+pub use search::{Found, Search};
+pub use status::{ClusterStatus, RawLeaf, waiting};
+
+use body::BodyTest;
+use filter::{Translator, body_terms, column, text};
+use function::{EventSet, row_test};
+use table::{STORE_URL, SnapshotTable};
+
+/// Events are fetched by id this many at a time.
+const FETCH_MAX: usize = 1_000;
+
+/// Answers queries over one snapshot.
+pub struct Engine {
+    context: SessionContext,
+    snapshot: Snapshot,
+    completed: Arc<EventSet>,
+    contradicted: Arc<EventSet>,
+}
+
+impl Engine {
+    /// Makes an engine for a snapshot.
+    ///
+    /// # Errors
+    /// The snapshot cannot be read.
+    pub async fn new(snapshot: Snapshot) -> Result<Self> {
+        let mut config = SessionConfig::new().with_information_schema(false);
+        let parquet = &mut config.options_mut().execution.parquet;
+        parquet.pushdown_filters = true;
+        parquet.reorder_filters = true;
+        let context = SessionContext::new_with_config(config);
+        // The name is a constant of this crate.
+        if let Ok(url) = Url::parse(STORE_URL) {
+            context.register_object_store(&url, snapshot.object_store());
+        }
+        for table in [Table::Events, Table::Bodies] {
+            let provider = Arc::new(SnapshotTable::new(table, snapshot.clone()));
+            context.register_table(table.name(), provider)?;
+        }
+        let mut engine =
+            Engine { context, snapshot, completed: Arc::default(), contradicted: Arc::default() };
+        engine.load_twins().await?;
+        Ok(engine)
+    }
+
+    /// The snapshot it answers from.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Reads what later events say about earlier ones; there are few.
+    async fn load_twins(&mut self) -> Result<()> {
+        let columns = ["cluster", "twin", "duplicate", "conflict"].map(column);
+        let marked = column("twin").is_not_null().and(column("duplicate").eq(lit(false)));
+        let found = self.events().await?.filter(marked)?.select(columns.to_vec())?;
+        let (mut completed, mut contradicted) = (EventSet::default(), EventSet::default());
+        for row in Row::all(&found.collect().await?) {
+            let cluster = row.text("cluster").unwrap_or_default();
+            let twin = row.int("twin").unwrap_or_default().cast_unsigned();
+            if row.flag("conflict") == Some(true) {
+                contradicted.insert(cluster, twin);
+            } else {
+                completed.insert(cluster, twin);
+            }
+        }
+        self.completed = Arc::new(completed);
+        self.contradicted = Arc::new(contradicted);
+        Ok(())
+    }
+
+    pub(crate) async fn events(&self) -> Result<DataFrame> {
+        Ok(self.context.table(Table::Events.name()).await?)
+    }
+
+    pub(crate) async fn bodies(&self) -> Result<DataFrame> {
+        Ok(self.context.table(Table::Bodies.name()).await?)
+    }
+
+    /// Whether a later event contradicts this one.
+    pub fn is_contradicted(&self, id: &EventId) -> bool {
+        self.contradicted.contains(&id.cluster, id.seq)
+    }
+
+    /// Prepares what a query needs besides the rows of `events`.
+    pub(crate) async fn translator(&self, query: &Query, now: i64) -> Result<Translator> {
+        let mut bodies = HashMap::new();
+        for term in body_terms(&query.expr) {
+            let name = term.to_string();
+            if !bodies.contains_key(&name) {
+                bodies.insert(name, Arc::new(self.events_with_bodies(term).await?));
+            }
+        }
+        let (completed, contradicted) =
+            (Arc::clone(&self.completed), Arc::clone(&self.contradicted));
+        Ok(Translator { now, completed, contradicted, bodies })
+    }
+
+    /// The events one of whose bodies passes a term.
+    async fn events_with_bodies(&self, term: &Term) -> Result<EventSet> {
+        let (side, path) = match &term.field {
+            Field::Body(side, path) => (*side, path.as_slice()),
+            _ => (Side::Either, &[][..]),
+        };
+        let test = BodyTest::new(path, &term.test).map_err(|_| Error::TooManyWords)?;
+        let passes = row_test("body_passes", vec![column("json")], move |columns, row| {
+            let holds = &mut |json: &str| test.holds(json);
+            columns.iter().any(|column| function::any_text(column, row, holds))
+        });
+        let request = column("member").eq(text("requestObject"));
+        let response = column("member").eq(text("responseObject"));
+        let member = match side {
+            Side::Request => request,
+            Side::Response => response,
+            Side::Either => request.or(response),
+        };
+        let found = self.bodies().await?.filter(member.and(passes))?;
+        let found = found.select(vec![column("cluster"), column("seq")])?;
+        let mut set = EventSet::default();
+        for row in Row::all(&found.collect().await?) {
+            let id = row.id();
+            set.insert(&id.cluster, id.seq);
+        }
+        Ok(set)
+    }
+
+    /// Fetches events with all their columns, in the order asked for.
+    ///
+    /// # Errors
+    /// One of them is not there.
+    pub async fn fetch(&self, ids: &[EventId]) -> Result<Vec<Row>> {
+        let mut found = HashMap::with_capacity(ids.len());
+        for share in ids.chunks(FETCH_MAX) {
+            let batches = self.events().await?.filter(one_of(share))?.collect().await?;
+            found.extend(Row::all(&batches).map(|row| (row.id(), row)));
+        }
+        ids.iter()
+            .map(|id| found.get(id).cloned().ok_or_else(|| Error::NoEvent(id.clone())))
+            .collect()
+    }
+
+    /// Gives back what came in as these events, in the order asked for.
+    ///
+    /// # Errors
+    /// One of them is not there; a body that is gone is an error of that event alone.
+    pub async fn originals(
+        &self,
+        ids: &[EventId],
+    ) -> Result<Vec<Result<(Original, RowBodies), whodid_store::Error>>> {
+        let mut found = HashMap::with_capacity(ids.len());
+        for share in ids.chunks(FETCH_MAX) {
+            let events = self.events().await?.filter(one_of(share))?.collect().await?;
+            let bodies = self.bodies().await?.filter(one_of(share))?.collect().await?;
+            for batch in &events {
+                self.collect_originals(batch, &bodies, &mut found)?;
+            }
+        }
+        ids.iter()
+            .map(|id| found.remove(id).ok_or_else(|| Error::NoEvent(id.clone())))
+            .collect()
+    }
+
+    fn collect_originals(
+        &self,
+        events: &RecordBatch,
+        bodies: &[RecordBatch],
+        found: &mut HashMap<EventId, Result<(Original, RowBodies), whodid_store::Error>>,
+    ) -> Result<()> {
+        let by_cluster = by_cluster(bodies)?;
+        let mut rows: HashMap<String, Rows<'_>> = HashMap::new();
+        for (row, event) in Row::all(std::slice::from_ref(events)).enumerate() {
+            let id = event.id();
+            if !rows.contains_key(&id.cluster) {
+                let bodies = by_cluster.get(&id.cluster).map_or(&[][..], Vec::as_slice);
+                rows.insert(id.cluster.clone(), Rows::new(events, bodies)?);
+            }
+            let Some(rows) = rows.get(&id.cluster) else { continue };
+            found.insert(id, rows.original(row).map(|original| (original, rows.row_bodies(row))));
+        }
+        Ok(())
+    }
+
+    /// The events that carry an audit ID.
+    ///
+    /// # Errors
+    /// The record cannot be read.
+    pub async fn with_audit_id(&self, id: &str) -> Result<Vec<Row>> {
+        let wanted = whodid_query::Expr::Term(Term {
+            field: Field::Known(whodid_query::Known::AuditId),
+            test: whodid_query::Test::Is(whodid_query::Value::Text(id.to_owned())),
+        });
+        let query = Query { expr: wanted };
+        let filter = self.translator(&query, 0).await?.expr(&query.expr)?;
+        let sorted = self.events().await?.filter(filter)?.sort_by(vec![column("cluster"), column("seq")])?;
+        Ok(Row::all(&sorted.collect().await?).collect())
+    }
+}
+
+/// An expression that holds for the rows of some events, and lets files be pruned.
+fn one_of(ids: &[EventId]) -> Expr {
+    let mut clusters: HashMap<&str, Vec<Expr>> = HashMap::new();
+    for id in ids {
+        clusters.entry(&id.cluster).or_default().push(lit(id.seq.cast_signed()));
+    }
+    let each = clusters.into_iter().map(|(cluster, seqs)| {
+        column("cluster").eq(text(cluster)).and(column("seq").in_list(seqs, false))
+    });
+    each.reduce(Expr::or).unwrap_or(lit(false))
+}
+
+/// Splits rows of `bodies` by cluster: `seq` alone does not tell two clusters apart.
+fn by_cluster(bodies: &[RecordBatch]) -> Result<HashMap<String, Vec<RecordBatch>>> {
+    let mut split: HashMap<String, Vec<RecordBatch>> = HashMap::new();
+    for batch in bodies {
+        for (row, body) in Row::all(std::slice::from_ref(batch)).enumerate() {
+            split.entry(body.id().cluster).or_default().push(batch.slice(row, 1));
+        }
+    }
+    for batches in split.values_mut() {
+        let Some(first) = batches.first() else { continue };
+        let joined = arrow::compute::concat_batches(&first.schema(), batches.iter())?;
+        *batches = vec![joined];
+    }
+    Ok(split)
+}

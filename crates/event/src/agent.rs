@@ -20,8 +20,16 @@ mod tests {
     fn cases() {
         for (agent, name, version) in [
             ("kubectl/v1.36.2 (linux/amd64) kubernetes/1a2b3c4", Some("kubectl"), Some("v1.36.2")),
-            ("kubectl/v1.30.1+k3s1 (linux/arm64) kubernetes/1a2b3c4", Some("kubectl"), Some("v1.30.1+k3s1")),
-            ("kube-apiserver/v0.0.0 (linux/amd64) kubernetes/$Format", Some("kube-apiserver"), Some("v0.0.0")),
+            (
+                "kubectl/v1.30.1+k3s1 (linux/arm64) kubernetes/1a2b3c4",
+                Some("kubectl"),
+                Some("v1.30.1+k3s1"),
+            ),
+            (
+                "kube-apiserver/v0.0.0 (linux/amd64) kubernetes/$Format",
+                Some("kube-apiserver"),
+                Some("v0.0.0"),
+            ),
             ("Mozilla/5.0 (X11; Linux x86_64)", Some("Mozilla"), Some("5.0")),
             ("argocd-controller", Some("argocd-controller"), None),
             ("a/b/c", Some("a"), Some("b")),

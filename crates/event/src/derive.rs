@@ -141,9 +141,7 @@ pub fn derive<'e>(event: &'e Event<'_>) -> Derived<'e> {
         field_manager,
         tool,
         tool_version,
-        exec_command: (action == Action::Exec)
-            .then(|| shell_line(query.all("command")))
-            .flatten(),
+        exec_command: (action == Action::Exec).then(|| shell_line(query.all("command"))).flatten(),
         gvr: gvr(object_ref),
         object: object(verb, object_ref, event.response_object),
         is_truncated: event
@@ -178,7 +176,8 @@ fn dry_run(
         return Some(false);
     }
     let options: DeleteOptions<'_> = serde_json::from_str(body?.get()).ok()?;
-    let listed = if is_eviction { options.delete_options.unwrap_or_default() } else { options.dry_run };
+    let listed =
+        if is_eviction { options.delete_options.unwrap_or_default() } else { options.dry_run };
     Some(listed.iter().any(|value| &**value == "All"))
 }
 
@@ -232,15 +231,15 @@ fn object(verb: &str, object_ref: &ObjectRef<'_>, response: Option<&RawValue>) -
 }
 
 fn created_name(response: &RawValue) -> Option<Cow<'_, str>> {
-    let object: Pairs<'_, &RawValue> = serde_json::from_str(response.get()).ok()?;
-    let is = |key: &str, text: &str| object.get(key).is_some_and(|value| value.get() == text);
-    if is("kind", "\"Status\"") {
-        return None;
-    }
     #[derive(serde::Deserialize)]
     struct Metadata<'a> {
         #[serde(borrow)]
         name: Option<Str<'a>>,
+    }
+    let object: Pairs<'_, &RawValue> = serde_json::from_str(response.get()).ok()?;
+    let is = |key: &str, text: &str| object.get(key).is_some_and(|value| value.get() == text);
+    if is("kind", "\"Status\"") {
+        return None;
     }
     let metadata: Metadata<'_> = serde_json::from_str(object.get("metadata")?.get()).ok()?;
     metadata.name.map(|name| name.0)

@@ -31,7 +31,8 @@ impl Form {
 /// Writes `event` as kube-apiserver v1.36 would.
 pub fn encode(event: &Event<'_>, form: Form) -> String {
     let bodies = [event.request_object, event.response_object].into_iter().flatten();
-    let mut out = Writer(String::with_capacity(1_024 + bodies.map(|b| b.get().len()).sum::<usize>()));
+    let mut out =
+        Writer(String::with_capacity(1_024 + bodies.map(|b| b.get().len()).sum::<usize>()));
     out.0.push('{');
     if form == Form::Line {
         out.0.push_str(r#""kind":"Event","apiVersion":"audit.k8s.io/v1""#);

@@ -41,7 +41,9 @@ pub enum NotAnEvent {
     #[error("none of `auditID`, `requestURI` and `verb` is there")]
     NoRequest,
     /// The top level holds more, or longer named, members than an event can have.
-    #[error("more than {MEMBERS_MAX} members, or more than {SHELL_BYTES_MAX} bytes around their values")]
+    #[error(
+        "more than {MEMBERS_MAX} members, or more than {SHELL_BYTES_MAX} bytes around their values"
+    )]
     TooManyMembers,
 }
 
@@ -190,8 +192,8 @@ impl<'a> Event<'a> {
     /// # Errors
     /// The bytes are not an event; they are then to be kept as they are.
     pub fn parse(bytes: &'a [u8]) -> Result<Event<'a>, NotAnEvent> {
-        let text = std::str::from_utf8(bytes)
-            .map_err(|error| NotAnEvent::NotUtf8(error.valid_up_to()))?;
+        let text =
+            std::str::from_utf8(bytes).map_err(|error| NotAnEvent::NotUtf8(error.valid_up_to()))?;
         if !json::is_nested_at_most(bytes, DEPTH_MAX) {
             return Err(NotAnEvent::TooDeep);
         }
@@ -201,7 +203,9 @@ impl<'a> Event<'a> {
             Some(kind) if &**kind != "Event" => return Err(NotAnEvent::Kind(kind.to_string())),
             _ => {}
         }
-        if count > MEMBERS_MAX || text.len() > SHELL_BYTES_MAX && shell_bytes(text) > SHELL_BYTES_MAX {
+        if count > MEMBERS_MAX
+            || text.len() > SHELL_BYTES_MAX && shell_bytes(text) > SHELL_BYTES_MAX
+        {
             return Err(NotAnEvent::TooManyMembers);
         }
         if event.audit_id.is_none() && event.request_uri.is_none() && event.verb.is_none() {
@@ -225,8 +229,7 @@ struct Members<'a> {
 /// Returns how many bytes of an object are not the value of a member of its top level.
 fn shell_bytes(text: &str) -> usize {
     let values = json::members(text)
-        .map(|members| members.0.iter().map(|(_, value)| value.get().len()).sum())
-        .unwrap_or(0);
+        .map_or(0, |members| members.0.iter().map(|(_, value)| value.get().len()).sum());
     text.len() - values
 }
 
@@ -252,7 +255,10 @@ impl<'de> Visitor<'de> for EventVisitor {
             // Past the limit the answer is known; the rest is only checked for being JSON.
             if seen.len() <= MEMBERS_MAX {
                 if seen.contains(&key) {
-                    return Err(M::Error::custom(format_args!("the member `{}` stands twice", &*key)));
+                    return Err(M::Error::custom(format_args!(
+                        "the member `{}` stands twice",
+                        &*key
+                    )));
                 }
                 read.count += 1;
             }
@@ -324,7 +330,8 @@ fn or_default<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(
 fn http_code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i32>, D::Error> {
     #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and in range")]
     let whole = |code: f64| {
-        let in_range = code.fract() == 0.0 && (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&code);
+        let in_range =
+            code.fract() == 0.0 && (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&code);
         in_range.then_some(code as i32)
     };
     Ok(Option::<f64>::deserialize(deserializer)?.and_then(whole))
@@ -355,7 +362,14 @@ mod tests {
 
     #[test]
     fn code_may_be_a_float() {
-        for (text, code) in [("200", Some(200)), ("200.0", Some(200)), ("2e2", Some(200)), ("200.5", None), ("1e99", None), ("null", None)] {
+        for (text, code) in [
+            ("200", Some(200)),
+            ("200.0", Some(200)),
+            ("2e2", Some(200)),
+            ("200.5", None),
+            ("1e99", None),
+            ("null", None),
+        ] {
             let text = format!(r#"{{"verb":"get","responseStatus":{{"code":{text}}}}}"#);
             let event = Event::parse(text.as_bytes()).unwrap();
             assert_eq!(event.response_status.unwrap().code, code, "{text}");
@@ -364,7 +378,8 @@ mod tests {
 
     #[test]
     fn what_is_no_event_says_why() {
-        let deep = format!(r#"{{"verb":"get","requestObject":{}{}}}"#, "[".repeat(512), "]".repeat(512));
+        let deep =
+            format!(r#"{{"verb":"get","requestObject":{}{}}}"#, "[".repeat(512), "]".repeat(512));
         let wide = format!(
             r#"{{"verb":"get",{}}}"#,
             (0..300).map(|i| format!(r#""k{i}":0"#)).collect::<Vec<_>>().join(",")
@@ -373,16 +388,34 @@ mod tests {
         for (bytes, reason) in [
             (&b"\xff{}"[..], "invalid UTF-8 at byte 0"),
             (b"", "EOF while parsing a value at line 1 column 0"),
-            (b"[]", "invalid type: sequence, expected an audit event (a JSON object) at line 1 column 0"),
+            (
+                b"[]",
+                "invalid type: sequence, expected an audit event (a JSON object) at line 1 column 0",
+            ),
             (b"{}", "none of `auditID`, `requestURI` and `verb` is there"),
-            (br#"{"kind": 0}"#, "member `kind`: invalid type: integer `0`, expected a string at line 1 column 10"),
+            (
+                br#"{"kind": 0}"#,
+                "member `kind`: invalid type: integer `0`, expected a string at line 1 column 10",
+            ),
             (br#"{"kind":"Status","verb":"get"}"#, "`kind` is \"Status\", not \"Event\""),
-            (br#"{"verb":"get","verb":"list"}"#, "the member `verb` stands twice at line 1 column 20"),
-            (br#"{"verb":"get","x":0,"\u0078":0}"#, "the member `x` stands twice at line 1 column 28"),
+            (
+                br#"{"verb":"get","verb":"list"}"#,
+                "the member `verb` stands twice at line 1 column 20",
+            ),
+            (
+                br#"{"verb":"get","x":0,"\u0078":0}"#,
+                "the member `x` stands twice at line 1 column 28",
+            ),
             (br#"{"verb":"get"} x"#, "trailing characters at line 1 column 16"),
             (deep.as_bytes(), "nested deeper than 512 levels"),
-            (wide.as_bytes(), "more than 256 members, or more than 32768 bytes around their values"),
-            (long.as_bytes(), "more than 256 members, or more than 32768 bytes around their values"),
+            (
+                wide.as_bytes(),
+                "more than 256 members, or more than 32768 bytes around their values",
+            ),
+            (
+                long.as_bytes(),
+                "more than 256 members, or more than 32768 bytes around their values",
+            ),
         ] {
             assert_eq!(refused(bytes), reason, "{}", String::from_utf8_lossy(bytes));
         }

@@ -128,6 +128,37 @@ pub fn members(text: &str) -> Result<Pairs<'_, &RawValue>, serde_json::Error> {
     serde_json::from_str(text)
 }
 
+/// Returns the members of the JSON object `text` as [`members`] does, but takes a key twice: what a
+/// client sent as a patch may hold it.
+///
+/// # Errors
+/// `text` is not one JSON object.
+pub fn entries(text: &str) -> Result<Vec<(Str<'_>, &RawValue)>, serde_json::Error> {
+    struct Entries<'a>(Vec<(Str<'a>, &'a RawValue)>);
+    impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Any;
+            impl<'de> Visitor<'de> for Any {
+                type Value = Entries<'de>;
+
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("an object")
+                }
+
+                fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                    let mut entries = Vec::new();
+                    while let Some(entry) = map.next_entry()? {
+                        entries.push(entry);
+                    }
+                    Ok(Entries(entries))
+                }
+            }
+            deserializer.deserialize_map(Any)
+        }
+    }
+    serde_json::from_str::<Entries<'_>>(text).map(|entries| entries.0)
+}
+
 /// Returns where `part` lies within `whole`.
 ///
 /// `part` must be a slice of `whole`, as every [`RawValue`] is that was read from it; else `None`.
@@ -197,7 +228,10 @@ mod tests {
     #[test]
     fn a_key_twice_is_refused() {
         let few = r#"{"a":1,"\u0061":2}"#;
-        let many = format!("{{{},\"k3\":0}}", (0..40).map(|i| format!("\"k{i}\":0")).collect::<Vec<_>>().join(","));
+        let many = format!(
+            "{{{},\"k3\":0}}",
+            (0..40).map(|i| format!("\"k{i}\":0")).collect::<Vec<_>>().join(",")
+        );
         for text in [few, &many] {
             assert!(members(text).unwrap_err().to_string().contains("stands twice"), "{text}");
         }

@@ -9,12 +9,15 @@
 
 #![cfg_attr(
     test,
-    allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::string_slice
+    )
 )]
 
 mod agent;
-#[cfg(test)]
-mod testdata;
 pub mod derive;
 pub mod encode;
 pub mod entry;
@@ -23,6 +26,8 @@ pub mod json;
 pub mod redact;
 pub mod resource;
 pub mod split;
+#[cfg(test)]
+mod testdata;
 pub mod time;
 mod uri;
 

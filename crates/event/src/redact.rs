@@ -51,7 +51,7 @@ pub fn placeholder(rule: &str, bytes: usize) -> String {
 
 /// Applies `rules` to an event that was parsed from `text`; `None` if nothing has to go.
 pub fn redact(text: &str, event: &Event<'_>, rules: &RuleSet) -> Option<Redacted> {
-    let mut out = Edits { text, edits: Vec::new(), findings: Vec::new() };
+    let mut out = Edits { text, replacements: Vec::new(), findings: Vec::new() };
     let request = event.request_object.and_then(|body| {
         let rule = rules.for_body(event.object_ref.as_ref(), body.get())?;
         Some(out.body(rule, "/requestObject", body, is_options(event)))
@@ -63,12 +63,12 @@ pub fn redact(text: &str, event: &Event<'_>, rules: &RuleSet) -> Option<Redacted
     if let Some(rule) = rules.for_object(event.object_ref.as_ref()) {
         out.webhook_patches(rule, event, text);
     }
-    if out.edits.is_empty() {
+    if out.replacements.is_empty() {
         return None;
     }
-    out.edits.sort_by_key(|(span, _)| span.start);
+    out.replacements.sort_by_key(|(span, _)| span.start);
     Some(Redacted {
-        text: json::splice(text, &out.edits),
+        text: json::splice(text, &out.replacements),
         findings: out.findings,
         is_request_whole: request == Some(Whole(true)),
         is_response_whole: response == Some(Whole(true)),
@@ -94,7 +94,7 @@ struct Whole(bool);
 /// The replacements gathered for one event.
 struct Edits<'t> {
     text: &'t str,
-    edits: Vec<(Range<usize>, String)>,
+    replacements: Vec<(Range<usize>, String)>,
     findings: Vec<Finding>,
 }
 
@@ -103,10 +103,10 @@ impl Edits<'_> {
         if is_harmless {
             return Whole(false);
         }
-        let before = self.edits.len();
+        let before = self.replacements.len();
         self.document(rule, path, body);
         let whole = span_of(self.text, body.get());
-        Whole(self.edits.get(before).map(|(span, _)| span) == whole.as_ref())
+        Whole(self.replacements.get(before).map(|(span, _)| span) == whole.as_ref())
     }
 
     /// An object, a list or table of them, or a patch to one.
@@ -213,7 +213,7 @@ impl Edits<'_> {
         };
         let bytes = value.get().len();
         self.findings.push(Finding { path: path.to_owned(), rule: rule.name.clone(), bytes });
-        self.edits.push((span, new));
+        self.replacements.push((span, new));
     }
 }
 
@@ -240,7 +240,9 @@ fn is_about(pattern: &str, object: &ObjectRef<'_>) -> bool {
     let (resource, subresource) = pattern.split_once('/').unwrap_or((pattern, ""));
     let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
     let is = |found: &Option<Str<'_>>, wanted: &str| found.as_deref().unwrap_or_default() == wanted;
-    is(&object.resource, plural) && is(&object.api_group, group) && is(&object.subresource, subresource)
+    is(&object.resource, plural)
+        && is(&object.api_group, group)
+        && is(&object.subresource, subresource)
 }
 
 #[cfg(test)]

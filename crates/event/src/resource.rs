@@ -40,10 +40,7 @@ pub fn canonical(text: &str) -> Option<&'static ResourceType> {
 }
 
 /// Returns the type that people mean by `text` in an API group for which `is_meant` holds.
-pub fn canonical_in(
-    text: &str,
-    is_meant: impl Fn(&str) -> bool,
-) -> Option<&'static ResourceType> {
+pub fn canonical_in(text: &str, is_meant: impl Fn(&str) -> bool) -> Option<&'static ResourceType> {
     TYPES.iter().find(|kind| kind.is_called(text) && is_meant(kind.group))
 }
 

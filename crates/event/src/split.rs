@@ -163,6 +163,12 @@ impl Splitter {
     /// Returns the next item, or `None` when more bytes are needed (or, after
     /// [`finish`](Self::finish), when nothing is left).
     pub fn next_item(&mut self) -> Option<Item<'_>> {
+        self.next_with_position().map(|(item, _)| item)
+    }
+
+    /// Returns the next item as [`next_item`](Self::next_item) does, and how far the stream is
+    /// taken in with it.
+    pub fn next_with_position(&mut self) -> Option<(Item<'_>, Position)> {
         loop {
             self.forget_taken();
             let (span, is_broken) = match self.scan() {
@@ -189,12 +195,13 @@ impl Splitter {
                 self.oversized = None;
                 continue;
             }
-            let oversized = self.oversized.take();
+            let (oversized, position) = (self.oversized.take(), self.position);
             let bytes = self.buffer.get(span)?;
             if oversized.is_some() || bytes.len() > EVENT_BYTES_MAX {
-                return Some(Item::Oversized(oversized.unwrap_or_default().end(bytes)));
+                return Some((Item::Oversized(oversized.unwrap_or_default().end(bytes)), position));
             }
-            return Some(if is_broken { Item::Broken(bytes) } else { Item::Value(bytes) });
+            let item = if is_broken { Item::Broken(bytes) } else { Item::Value(bytes) };
+            return Some((item, position));
         }
     }
 
@@ -276,12 +283,10 @@ impl Splitter {
     fn scan(&mut self) -> Found {
         while let Some(&byte) = self.buffer.get(self.at) {
             match self.scan.expect {
-                Expect::InString { is_key, escaped } => {
-                    match self.scan_string(is_key, escaped) {
-                        Some(found) => return found,
-                        None => continue,
-                    }
-                }
+                Expect::InString { is_key, escaped } => match self.scan_string(is_key, escaped) {
+                    Some(found) => return found,
+                    None => continue,
+                },
                 Expect::InScalar => {
                     if is_scalar(byte) {
                         self.at += 1;
@@ -292,13 +297,13 @@ impl Splitter {
                     }
                     continue;
                 }
-                Expect::InBroken => match memchr::memchr(b'\n', self.rest()) {
-                    Some(length) => return Found::Break(self.at + length),
-                    None => {
-                        self.at = self.buffer.len();
-                        return Found::Nothing;
+                Expect::InBroken => {
+                    if let Some(length) = memchr::memchr(b'\n', self.rest()) {
+                        return Found::Break(self.at + length);
                     }
-                },
+                    self.at = self.buffer.len();
+                    return Found::Nothing;
+                }
                 _ => {}
             }
             if byte.is_ascii_whitespace() {
@@ -486,7 +491,7 @@ impl Tail {
         self.hash.update(bytes);
     }
 
-    fn end(mut self: Box<Self>, last: &[u8]) -> Oversized {
+    fn end(mut self, last: &[u8]) -> Oversized {
         self.add(last);
         Oversized { head: self.head, bytes: self.bytes, sha256: self.hash.finalize().into() }
     }

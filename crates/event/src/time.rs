@@ -16,8 +16,11 @@ pub fn parse(text: &str) -> Option<Micros> {
 ///
 /// Instants beyond the calendar's range are written as its nearest end.
 pub fn format(micros: Micros) -> String {
-    let instant = Timestamp::from_microsecond(micros)
-        .unwrap_or(if micros < 0 { Timestamp::MIN } else { Timestamp::MAX });
+    let instant = Timestamp::from_microsecond(micros).unwrap_or(if micros < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    });
     format!("{instant:.6}")
 }
 

@@ -70,6 +70,8 @@ pub(crate) struct Bodies {
     pub(crate) row: UInt32Array,
     pub(crate) member: StringViewArray,
     pub(crate) json: StringViewArray,
+    /// The length of all of them.
+    pub(crate) bytes: usize,
 }
 
 impl Batch {
@@ -138,6 +140,7 @@ struct BodyBuilders {
     rows: Vec<u32>,
     members: StringViewBuilder,
     texts: StringViewBuilder,
+    bytes: usize,
 }
 
 impl BodyBuilders {
@@ -145,6 +148,7 @@ impl BodyBuilders {
         self.rows.push(u32::try_from(row).unwrap_or(u32::MAX));
         self.members.append_value(member);
         self.texts.append_value(json);
+        self.bytes += json.len();
     }
 }
 
@@ -324,6 +328,7 @@ impl BatchBuilder {
                 row: self.bodies.rows.into(),
                 member: self.bodies.members.finish(),
                 json: self.bodies.texts.finish(),
+                bytes: self.bodies.bytes,
             },
             fingerprints: self.fingerprints,
             rows: self.rows,

@@ -11,7 +11,7 @@ use arrow::compute::concat_batches;
 use whodid_event::time::Micros;
 
 use crate::batch::{Batch, Bodies};
-use crate::columns::{bodies_schema, events_schema};
+use crate::columns::{bodies_schema, events_schema, trim};
 use crate::dedupe::Marks;
 use crate::error::Result;
 
@@ -57,7 +57,7 @@ impl Chunk {
         if let Some(time) = schema.column_with_name("time").and_then(|(i, _)| columns.get_mut(i)) {
             *time = or_received(time, received);
         }
-        let body_bytes = batch.bodies.json.get_array_memory_size();
+        let body_bytes = batch.bodies.bytes;
         let bodies = place_bodies(batch.bodies, first_seq, received)?;
         Self::new(RecordBatch::try_new(schema, columns)?, bodies, first_seq, received, body_bytes)
     }
@@ -69,6 +69,7 @@ impl Chunk {
         received: Micros,
         body_bytes: usize,
     ) -> Result<Self> {
+        let (events, bodies) = (trim(events)?, trim(bodies)?);
         let memory = events.get_array_memory_size() + bodies.get_array_memory_size();
         Ok(Chunk { events, bodies, first_seq, received, memory, body_bytes })
     }

@@ -123,24 +123,15 @@ macro_rules! columns {
 
             /// Returns the finished columns, in the order of the schema.
             pub(crate) fn finish(&mut self) -> Vec<ArrayRef> {
-                let mut columns: Vec<ArrayRef> = vec![$(Arc::new(self.$name.finish()),)*];
-                for column in &mut columns {
-                    // The only reference to it; what it does not need would stay for long.
-                    if let Some(column) = Arc::get_mut(column) {
-                        column.shrink_to_fit();
-                    }
-                }
-                columns
+                vec![$(Arc::new(self.$name.finish()),)*]
             }
         }
 
         /// The columns of a batch, by name and type.
+        #[allow(dead_code, reason = "derived columns are written for queries, and not read here")]
         pub(crate) struct View<'a> {
             pub(crate) seq: &'a Int64Array,
             pub(crate) received: &'a TimestampMicrosecondArray,
-            pub(crate) duplicate: &'a BooleanArray,
-            pub(crate) conflict: &'a BooleanArray,
-            pub(crate) twin: &'a Int64Array,
             $(pub(crate) $name: &'a kind!(array $kind),)*
         }
 
@@ -151,9 +142,6 @@ macro_rules! columns {
                 Ok(View {
                     seq: typed(batch, "seq")?,
                     received: typed(batch, "received")?,
-                    duplicate: typed(batch, "duplicate")?,
-                    conflict: typed(batch, "conflict")?,
-                    twin: typed(batch, "twin")?,
                     $($name: typed(batch, stringify!($name))?,)*
                 })
             }
@@ -248,6 +236,21 @@ pub fn bodies_schema() -> SchemaRef {
         Field::new("json", DataType::Utf8View, true),
         Field::new("commitment", DataType::Binary, true),
     ]))
+}
+
+/// Lets go of the memory that columns hold beyond their rows: room in builders, and the texts
+/// that views no longer point to.
+pub(crate) fn trim(batch: RecordBatch) -> Result<RecordBatch> {
+    let (schema, mut columns, _) = batch.into_parts();
+    for column in &mut columns {
+        if let Some(views) = column.as_any().downcast_ref::<StringViewArray>() {
+            *column = Arc::new(views.gc());
+        }
+        if let Some(owned) = Arc::get_mut(column) {
+            owned.shrink_to_fit();
+        }
+    }
+    Ok(RecordBatch::try_new(schema, columns)?)
 }
 
 /// Returns a field as it is stored: views are a matter of memory.

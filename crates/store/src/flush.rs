@@ -1,7 +1,7 @@
 //! The flusher: moves frozen memtables into segments, in the one order that survives a crash at
 //! any step, and deletes log files whose events are safe there. One per writer, in the background.
 //!
-//! Order: bodies file, bodies commit, events file, events commit. The commit of `events` is the
+//! Order: bodies file, bodies commit, events file, positions, events commit. The commit of `events` is the
 //! only watermark; bodies that were committed before a crash are not written again.
 
 use std::collections::VecDeque;
@@ -124,6 +124,8 @@ impl Flusher {
         let runs = Arc::clone(&frozen);
         let events = blocking(move || build_events(&runs)).await?;
         self.put(EVENTS, &events).await?;
+        // Frames below the watermark are not read again: their positions must be elsewhere.
+        self.save_positions()?;
         tables.events.commit(&appended(&events, &watermarks)).await?;
 
         let files = tables.files()?;
@@ -150,15 +152,18 @@ impl Flusher {
         Ok(())
     }
 
-    /// Deletes log files that no reader can need any more; their positions are kept first.
+    fn save_positions(&self) -> Result<()> {
+        let positions = self.shared.lock().positions.clone();
+        if positions.is_empty() { Ok(()) } else { positions.save(&self.store) }
+    }
+
+    /// Deletes log files that no reader can need any more.
     fn delete_retired(&mut self) -> Result<()> {
         let now = self.clock.now();
         let is_due = |retired: &Retired| now.saturating_sub(retired.since) >= self.limits.wal_grace;
         if !self.retired.front().is_some_and(is_due) {
             return Ok(());
         }
-        let positions = self.shared.lock().positions.clone();
-        positions.save(&self.store)?;
         while let Some(retired) = self.retired.front().copied().filter(is_due) {
             for number in wal_numbers_to(&*self.disk, retired.number)? {
                 let path = wal::path(number);

@@ -1,6 +1,6 @@
 //! How far each source is taken in, so that an interrupted import goes on where it was and a file
 //! imported again is known. A position becomes durable in the same frame as the events it covers;
-//! before a log file is deleted, the positions in it move to the file `positions`.
+//! before these are committed to a segment, it moves to the file `positions`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::disk::{self, Disk};
 use crate::error::{Error, Result};
 use crate::wal::record::Reader;
 
-/// The file that keeps the positions of deleted log files.
+/// The file that keeps the positions of events in segments.
 pub(crate) const FILE: &str = "positions";
 
 /// The oldest positions beyond this many are forgotten: an import of so old a file doubles.
@@ -66,6 +66,10 @@ pub(crate) struct Positions {
 }
 
 impl Positions {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
     /// Notes a position; a later one of the same source replaces it.
     pub(crate) fn set(&mut self, cluster: &Arc<str>, position: SourcePosition) {
         self.updates += 1;

@@ -160,7 +160,8 @@ fn is_apply(verb: &str, query: Query<'_>, body: Option<&RawValue>) -> bool {
         query.first("fieldManager").is_some_and(|manager| manager.ends_with("-client-side-apply"));
     is_client_side
         || verb == "patch"
-            && (query.first("force").is_some() || body.is_some_and(|body| is_whole_object(body.get())))
+            && (query.first("force").is_some()
+                || body.is_some_and(|body| is_whole_object(body.get())))
 }
 
 fn is_whole_object(body: &str) -> bool {

@@ -16,7 +16,8 @@ fn request(verb: &str, resource: &str, more: &str) -> String {
     let (condition, value) = more.split_once(' ').unwrap_or((more, ""));
     let name = if condition == "name" { value } else { "web" };
     let query = if condition == "query" { value } else { "" };
-    let body = if condition == "body" { format!(r#","requestObject":{value}"#) } else { String::new() };
+    let body =
+        if condition == "body" { format!(r#","requestObject":{value}"#) } else { String::new() };
     let subresource = if subresource.is_empty() {
         String::new()
     } else {
@@ -35,7 +36,11 @@ fn the_documented_table_of_actions() {
     let mut seen = HashSet::new();
     let mut cases = 0;
     for row in table.lines().filter(|line| line.starts_with("| `")) {
-        let cells: Vec<String> = row.trim_matches('|').split(" | ").map(|c| c.trim().trim_end_matches('|').trim().to_owned()).collect();
+        let cells: Vec<String> = row
+            .trim_matches('|')
+            .split(" | ")
+            .map(|c| c.trim().trim_end_matches('|').trim().to_owned())
+            .collect();
         let unquote = |cell: &str| cell.replace('`', "");
         let (action, resource) = (unquote(&cells[0]), unquote(&cells[2]));
         let condition = unquote(cells.get(3).map_or("", |cell| cell));
@@ -60,7 +65,8 @@ fn the_documented_table_of_actions() {
 #[test]
 fn exec_is_exec_over_get_and_post() {
     for verb in ["get", "create"] {
-        let text = request(verb, "pods/exec", "query command=sh&command=-c&command=id%3B%20ls&stdin=true");
+        let text =
+            request(verb, "pods/exec", "query command=sh&command=-c&command=id%3B%20ls&stdin=true");
         with(&text, |d| {
             assert_eq!(d.action, Action::Exec);
             assert_eq!(d.exec_command.as_deref(), Some("sh -c 'id; ls'"));
@@ -74,12 +80,36 @@ fn exec_is_exec_over_get_and_post() {
 fn actors() {
     for (users, actor, kind) in [
         (r#""user":{"username":"alice"}"#, Some("alice"), ActorKind::Human),
-        (r#""user":{"username":"alice"},"impersonatedUser":{"username":"bob"}"#, Some("bob"), ActorKind::Human),
-        (r#""user":{"username":"alice"},"impersonatedUser":{"groups":["x"]}"#, Some("alice"), ActorKind::Human),
-        (r#""user":{"username":"system:serviceaccount:ns:sa"}"#, Some("system:serviceaccount:ns:sa"), ActorKind::ServiceAccount),
-        (r#""user":{"username":"system:node:node-1"}"#, Some("system:node:node-1"), ActorKind::Node),
-        (r#""user":{"username":"system:kube-scheduler"}"#, Some("system:kube-scheduler"), ActorKind::ControlPlane),
-        (r#""user":{"username":"system:anonymous"}"#, Some("system:anonymous"), ActorKind::Anonymous),
+        (
+            r#""user":{"username":"alice"},"impersonatedUser":{"username":"bob"}"#,
+            Some("bob"),
+            ActorKind::Human,
+        ),
+        (
+            r#""user":{"username":"alice"},"impersonatedUser":{"groups":["x"]}"#,
+            Some("alice"),
+            ActorKind::Human,
+        ),
+        (
+            r#""user":{"username":"system:serviceaccount:ns:sa"}"#,
+            Some("system:serviceaccount:ns:sa"),
+            ActorKind::ServiceAccount,
+        ),
+        (
+            r#""user":{"username":"system:node:node-1"}"#,
+            Some("system:node:node-1"),
+            ActorKind::Node,
+        ),
+        (
+            r#""user":{"username":"system:kube-scheduler"}"#,
+            Some("system:kube-scheduler"),
+            ActorKind::ControlPlane,
+        ),
+        (
+            r#""user":{"username":"system:anonymous"}"#,
+            Some("system:anonymous"),
+            ActorKind::Anonymous,
+        ),
         (r#""user":{}"#, None, ActorKind::Anonymous),
         (r#""level":"Metadata""#, None, ActorKind::Anonymous),
     ] {
@@ -107,7 +137,8 @@ fn outcomes() {
         ("Panic", Some(500), Some(Outcome::Failed)),
         ("ResponseComplete", None, None),
     ] {
-        let status = code.map_or(String::new(), |code| format!(r#","responseStatus":{{"code":{code}}}"#));
+        let status =
+            code.map_or(String::new(), |code| format!(r#","responseStatus":{{"code":{code}}}"#));
         with(&format!(r#"{{"verb":"get","stage":"{stage}"{status}}}"#), |d| {
             assert_eq!(d.outcome, outcome, "{stage} {code:?}");
         });
@@ -143,17 +174,75 @@ fn dry_runs() {
 fn objects() {
     let none = "";
     for (verb, object_ref, response, object, gvr) in [
-        ("get", r#"{"resource":"pods","namespace":"shop","name":"web","apiVersion":"v1"}"#, none, Some("shop/pod/web"), Some("v1/pods")),
-        ("get", r#"{"resource":"pods","namespace":"shop","name":"web","apiVersion":"v1","subresource":"log"}"#, none, Some("shop/pod/web"), Some("v1/pods/log")),
-        ("delete", r#"{"resource":"namespaces","namespace":"shop","name":"shop","apiVersion":"v1"}"#, none, Some("namespace/shop"), Some("v1/namespaces")),
-        ("get", r#"{"resource":"clusterroles","name":"admin","apiGroup":"rbac.authorization.k8s.io","apiVersion":"v1"}"#, none, Some("clusterrole/admin"), Some("rbac.authorization.k8s.io/v1/clusterroles")),
-        ("get", r#"{"resource":"widgets","namespace":"shop","name":"w","apiGroup":"example.com","apiVersion":"v1"}"#, none, Some("shop/widgets/w"), Some("example.com/v1/widgets")),
-        ("list", r#"{"resource":"pods","namespace":"shop","apiVersion":"v1"}"#, none, None, Some("v1/pods")),
-        ("create", r#"{"resource":"pods","namespace":"shop","apiVersion":"v1"}"#, r#"{"kind":"Pod","metadata":{"name":"job-x7k2p"}}"#, Some("shop/pod/job-x7k2p"), Some("v1/pods")),
-        ("create", r#"{"resource":"pods","namespace":"shop","apiVersion":"v1"}"#, r#"{"kind":"Status","metadata":{"name":"job-x7k2p"}}"#, None, Some("v1/pods")),
-        ("create", r#"{"resource":"pods","namespace":"shop","apiVersion":"v1"}"#, none, None, Some("v1/pods")),
+        (
+            "get",
+            r#"{"resource":"pods","namespace":"shop","name":"web","apiVersion":"v1"}"#,
+            none,
+            Some("shop/pod/web"),
+            Some("v1/pods"),
+        ),
+        (
+            "get",
+            r#"{"resource":"pods","namespace":"shop","name":"web","apiVersion":"v1","subresource":"log"}"#,
+            none,
+            Some("shop/pod/web"),
+            Some("v1/pods/log"),
+        ),
+        (
+            "delete",
+            r#"{"resource":"namespaces","namespace":"shop","name":"shop","apiVersion":"v1"}"#,
+            none,
+            Some("namespace/shop"),
+            Some("v1/namespaces"),
+        ),
+        (
+            "get",
+            r#"{"resource":"clusterroles","name":"admin","apiGroup":"rbac.authorization.k8s.io","apiVersion":"v1"}"#,
+            none,
+            Some("clusterrole/admin"),
+            Some("rbac.authorization.k8s.io/v1/clusterroles"),
+        ),
+        (
+            "get",
+            r#"{"resource":"widgets","namespace":"shop","name":"w","apiGroup":"example.com","apiVersion":"v1"}"#,
+            none,
+            Some("shop/widgets/w"),
+            Some("example.com/v1/widgets"),
+        ),
+        (
+            "list",
+            r#"{"resource":"pods","namespace":"shop","apiVersion":"v1"}"#,
+            none,
+            None,
+            Some("v1/pods"),
+        ),
+        (
+            "create",
+            r#"{"resource":"pods","namespace":"shop","apiVersion":"v1"}"#,
+            r#"{"kind":"Pod","metadata":{"name":"job-x7k2p"}}"#,
+            Some("shop/pod/job-x7k2p"),
+            Some("v1/pods"),
+        ),
+        (
+            "create",
+            r#"{"resource":"pods","namespace":"shop","apiVersion":"v1"}"#,
+            r#"{"kind":"Status","metadata":{"name":"job-x7k2p"}}"#,
+            None,
+            Some("v1/pods"),
+        ),
+        (
+            "create",
+            r#"{"resource":"pods","namespace":"shop","apiVersion":"v1"}"#,
+            none,
+            None,
+            Some("v1/pods"),
+        ),
     ] {
-        let response = if response.is_empty() { String::new() } else { format!(r#","responseObject":{response}"#) };
+        let response = if response.is_empty() {
+            String::new()
+        } else {
+            format!(r#","responseObject":{response}"#)
+        };
         with(&format!(r#"{{"verb":"{verb}","objectRef":{object_ref}{response}}}"#), |d| {
             assert_eq!((d.object.as_deref(), d.gvr.as_deref()), (object, gvr), "{object_ref}");
         });
@@ -165,16 +254,25 @@ fn objects() {
 
 #[test]
 fn times_managers_and_truncation() {
-    with(r#"{"verb":"get","requestReceivedTimestamp":"1970-01-01T00:00:01.000000Z","stageTimestamp":"1970-01-01T00:00:02.000000Z"}"#, |d| {
-        assert_eq!(d.time, Some(2_000_000));
-    });
-    with(r#"{"verb":"get","requestReceivedTimestamp":"1970-01-01T00:00:01.000000Z","stageTimestamp":null}"#, |d| {
-        assert_eq!(d.time, Some(1_000_000));
-        assert!(!d.is_truncated);
-    });
-    with(r#"{"verb":"patch","requestURI":"/x?fieldManager=helm%20x&fieldManager=y","annotations":{"audit.k8s.io/truncated":"true"}}"#, |d| {
-        assert_eq!(d.time, None);
-        assert_eq!(d.field_manager.as_deref(), Some("helm x"));
-        assert!(d.is_truncated);
-    });
+    with(
+        r#"{"verb":"get","requestReceivedTimestamp":"1970-01-01T00:00:01.000000Z","stageTimestamp":"1970-01-01T00:00:02.000000Z"}"#,
+        |d| {
+            assert_eq!(d.time, Some(2_000_000));
+        },
+    );
+    with(
+        r#"{"verb":"get","requestReceivedTimestamp":"1970-01-01T00:00:01.000000Z","stageTimestamp":null}"#,
+        |d| {
+            assert_eq!(d.time, Some(1_000_000));
+            assert!(!d.is_truncated);
+        },
+    );
+    with(
+        r#"{"verb":"patch","requestURI":"/x?fieldManager=helm%20x&fieldManager=y","annotations":{"audit.k8s.io/truncated":"true"}}"#,
+        |d| {
+            assert_eq!(d.time, None);
+            assert_eq!(d.field_manager.as_deref(), Some("helm x"));
+            assert!(d.is_truncated);
+        },
+    );
 }

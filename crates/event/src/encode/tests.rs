@@ -84,35 +84,48 @@ struct Made {
 }
 
 fn made() -> impl Strategy<Value = Made> {
-    let body = || of(prop_oneof![Just("null"), Just("{\"a\": [1, \"\\u0026<\"]}"), Just("[]"), Just("1e3")]);
+    let body = || {
+        of(prop_oneof![Just("null"), Just("{\"a\": [1, \"\\u0026<\"]}"), Just("[]"), Just("1e3")])
+    };
     let instant = || of(0_i64..4_000_000_000_000_000);
     (
         (vec(of(text()), 6), user(), of(user()), vec(text(), 0..3)),
         (of(object_ref()), of((of(text()), of(100..600))), body(), body()),
         (instant(), instant(), unique_pairs(text()), any::<bool>()),
     )
-        .prop_map(|((mut texts, user, impersonated_user, source_ips), (object_ref, status, request, response), (received, staged, annotations, line))| {
-            let mut part = || texts.pop().flatten();
-            let event = Event {
-                kind: line.then(|| "Event".into()),
-                api_version: line.then(|| "audit.k8s.io/v1".into()),
-                level: part(),
-                audit_id: Some(part().unwrap_or("id".into())),
-                stage_text: part(),
-                request_uri: part(),
-                verb: part(),
-                user_agent: part(),
-                user: Some(user),
-                impersonated_user,
-                source_ips,
-                object_ref,
-                request_received: received,
-                stage_time: staged,
-                annotations,
-                ..Event::default()
-            };
-            Made { event, request: request.map(Into::into), response: response.map(Into::into), status }
-        })
+        .prop_map(
+            |(
+                (mut texts, user, impersonated_user, source_ips),
+                (object_ref, status, request, response),
+                (received, staged, annotations, line),
+            )| {
+                let mut part = || texts.pop().flatten();
+                let event = Event {
+                    kind: line.then(|| "Event".into()),
+                    api_version: line.then(|| "audit.k8s.io/v1".into()),
+                    level: part(),
+                    audit_id: Some(part().unwrap_or("id".into())),
+                    stage_text: part(),
+                    request_uri: part(),
+                    verb: part(),
+                    user_agent: part(),
+                    user: Some(user),
+                    impersonated_user,
+                    source_ips,
+                    object_ref,
+                    request_received: received,
+                    stage_time: staged,
+                    annotations,
+                    ..Event::default()
+                };
+                Made {
+                    event,
+                    request: request.map(Into::into),
+                    response: response.map(Into::into),
+                    status,
+                }
+            },
+        )
 }
 
 proptest! {

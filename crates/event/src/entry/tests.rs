@@ -72,7 +72,12 @@ fn placeholder() -> String {
 const KEY: BlockKey = [7; 32];
 
 fn place<'a>(seq: u64, source: &'a str) -> Place<'a> {
-    Place { seq, cluster: "prod", source, received: 1_767_323_045_678_900 + (seq % 1_000).cast_signed() }
+    Place {
+        seq,
+        cluster: "prod",
+        source,
+        received: 1_767_323_045_678_900 + (seq % 1_000).cast_signed(),
+    }
 }
 
 fn build(seq: u64, case: &Case) -> Vec<u8> {
@@ -137,8 +142,12 @@ fn published_vectors() {
     if std::env::var_os("WHODID_BLESS").is_some() {
         std::fs::write(path, serde_json::to_string_pretty(&published).unwrap() + "\n").unwrap();
     }
-    let read: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    assert!(read == published, "entries changed; if the format did, WHODID_BLESS=1 writes the vectors anew");
+    let read: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert!(
+        read == published,
+        "entries changed; if the format did, WHODID_BLESS=1 writes the vectors anew"
+    );
 }
 
 #[test]
@@ -174,11 +183,15 @@ fn every_capture_fits_an_entry_and_comes_back() {
             assert!(bytes.len() <= ENTRY_BYTES_MAX);
             let shown = String::from_utf8(bytes).unwrap();
             for body in [event.request_object, event.response_object].into_iter().flatten() {
-                assert!(body.get().len() < 80 || !shown.contains(body.get()), "a body is in the leaf");
+                assert!(
+                    body.get().len() < 80 || !shown.contains(body.get()),
+                    "a body is in the leaf"
+                );
                 committed += 1;
             }
             let cut = without_bodies(text, [true, true]).unwrap();
-            let bodies = [event.request_object, event.response_object].map(|b| b.map(RawValue::get));
+            let bodies =
+                [event.request_object, event.response_object].map(|b| b.map(RawValue::get));
             assert_eq!(with_bodies(&cut, bodies).unwrap(), *text);
         }
     }

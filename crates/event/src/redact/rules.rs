@@ -94,18 +94,23 @@ impl RuleSet {
 
     /// The built-in rules: values of Secrets, and tokens in TokenReviews and TokenRequests.
     pub fn built_in() -> Self {
+        const REVIEWS: &str = "tokenreviews.authentication.k8s.io";
         let rule = |name: &str, resource: &str, kinds: &[&'static str], shape| Rule {
             name: name.to_owned(),
             resources: vec![resource.to_owned()],
             kinds: kinds.to_vec(),
             shape,
         };
-        const REVIEWS: &str = "tokenreviews.authentication.k8s.io";
         RuleSet {
             rules: vec![
                 rule("secrets", "secrets", &["Secret", "SecretList"], shape::secret()),
                 rule("token-reviews", REVIEWS, &["TokenReview"], shape::token_review()),
-                rule("token-requests", "serviceaccounts/token", &["TokenRequest"], shape::token_request()),
+                rule(
+                    "token-requests",
+                    "serviceaccounts/token",
+                    &["TokenRequest"],
+                    shape::token_request(),
+                ),
             ],
         }
     }
@@ -129,17 +134,21 @@ impl RuleSet {
     pub(super) fn for_body(&self, object: Option<&ObjectRef<'_>>, body: &str) -> Option<&Rule> {
         self.for_object(object).or_else(|| {
             let may_match = |kind: &&str| body.contains(*kind);
-            if !self.rules.iter().any(|rule| rule.kinds.iter().any(|kind| may_match(kind))) {
+            if !self.rules.iter().any(|rule| rule.kinds.iter().any(may_match)) {
                 return None;
             }
             let kinds = kinds_of(body);
-            self.rules.iter().find(|rule| rule.kinds.iter().any(|kind| kinds.iter().any(|k| k == kind)))
+            self.rules
+                .iter()
+                .find(|rule| rule.kinds.iter().any(|kind| kinds.iter().any(|k| k == kind)))
         })
     }
 
     pub(super) fn for_object(&self, object: Option<&ObjectRef<'_>>) -> Option<&Rule> {
         let object = object?;
-        self.rules.iter().find(|rule| rule.resources.iter().any(|pattern| is_about(pattern, object)))
+        self.rules
+            .iter()
+            .find(|rule| rule.resources.iter().any(|pattern| is_about(pattern, object)))
     }
 }
 
@@ -171,7 +180,8 @@ impl Rule {
             expected,
         };
         for resource in &spec.resources {
-            let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-./".contains(c);
+            let is_plain =
+                |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-./".contains(c);
             if resource.is_empty() || !resource.chars().all(is_plain) {
                 return Err(wrong(resource, "write PLURAL[.GROUP][/SUBRESOURCE] in lower case"));
             }

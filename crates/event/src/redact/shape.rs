@@ -25,10 +25,9 @@ impl Shape {
     /// What happens to the member `key` of an object of this shape.
     pub(super) fn member(&self, key: &str) -> &Shape {
         match self {
-            Shape::Members { listed, others } => listed
-                .iter()
-                .find(|(name, _)| name == key)
-                .map_or(&**others, |(_, shape)| shape),
+            Shape::Members { listed, others } => {
+                listed.iter().find(|(name, _)| name == key).map_or(&**others, |(_, shape)| shape)
+            }
             other => other,
         }
     }
@@ -58,13 +57,12 @@ impl Shape {
             }
             return;
         }
-        match listed.iter_mut().find(|(name, _)| name == first) {
-            Some((_, shape)) => shape.redact_path(rest),
-            None => {
-                let mut shape = (**others).clone();
-                shape.redact_path(rest);
-                listed.push(((*first).to_owned(), shape));
-            }
+        if let Some((_, shape)) = listed.iter_mut().find(|(name, _)| name == first) {
+            shape.redact_path(rest);
+        } else {
+            let mut shape = (**others).clone();
+            shape.redact_path(rest);
+            listed.push(((*first).to_owned(), shape));
         }
     }
 }

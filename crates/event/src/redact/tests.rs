@@ -38,27 +38,101 @@ fn secrets_in_every_form() {
     let rules = RuleSet::built_in();
     let applied = r#"{"metadata":{"annotations":{"kubectl.kubernetes.io/last-applied-configuration":"{\"data\":{}}","note":"x"}}}"#;
     for (verb, member, body, expected) in [
-        ("create", "requestObject", r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"a","labels":{"b":"c"}},"type":"Opaque","data":{"pass/word":"czNjcjN0","n":null},"stringData":{"x":"y"}}"#, vec!["/requestObject/data/pass~1word", "/requestObject/stringData/x"]),
-        ("update", "responseObject", r#"{"kind":"Secret","data":{"a":"b"}}"#, vec!["/responseObject/data/a"]),
+        (
+            "create",
+            "requestObject",
+            r#"{"apiVersion":"v1","kind":"Secret","metadata":{"name":"a","labels":{"b":"c"}},"type":"Opaque","data":{"pass/word":"czNjcjN0","n":null},"stringData":{"x":"y"}}"#,
+            vec!["/requestObject/data/pass~1word", "/requestObject/stringData/x"],
+        ),
+        (
+            "update",
+            "responseObject",
+            r#"{"kind":"Secret","data":{"a":"b"}}"#,
+            vec!["/responseObject/data/a"],
+        ),
         ("patch", "requestObject", r#"{"data":{"a":"b"}}"#, vec!["/requestObject/data/a"]),
-        ("patch", "requestObject", r#"{"data":"all of it","metadata":{"labels":{"a":"b"}}}"#, vec!["/requestObject/data"]),
-        ("patch", "requestObject", r#"{"dataa":{"a":"b"},"$patch":"replace"}"#, vec!["/requestObject/dataa", "/requestObject/$patch"]),
-        ("patch", "requestObject", applied, vec!["/requestObject/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration"]),
-        ("patch", "requestObject", r#"[{"op":"add","path":"/data/a","value":"b"},{"op":"replace","path":"/metadata/labels/x","value":"y"},{"op":"remove","path":"/data/c"},{"op":"add","path":"/data","value":{"d":"e"}},{"op":"add","path":"/elsewhere","value":1,"more":2}]"#, vec!["/requestObject/0/value", "/requestObject/3/value/d", "/requestObject/4/value", "/requestObject/4/more"]),
-        ("patch", "requestObject", r#"[{"op":"add","path":"","value":{"data":{"d":"e"},"kind":"Secret"}},"odd"]"#, vec!["/requestObject/0/value/data/d", "/requestObject/1"]),
-        ("patch", "requestObject", r#"[{"op":"add","path":"/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration","value":"x"}]"#, vec!["/requestObject/0/value"]),
-        ("list", "responseObject", r#"{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[{"data":{"a":"b"}},{"data":{"c":"d"},"metadata":{"name":"n"}}]}"#, vec!["/responseObject/items/0/data/a", "/responseObject/items/1/data/c"]),
-        ("list", "responseObject", r#"{"kind":"Table","apiVersion":"meta.k8s.io/v1","columnDefinitions":[],"rows":[{"cells":["n","Opaque",1],"object":{"kind":"PartialObjectMetadata","metadata":{"name":"n","annotations":{"kubectl.kubernetes.io/last-applied-configuration":"s"}}}},{"cells":[],"object":{"kind":"Secret","data":{"a":"b"}}}]}"#, vec!["/responseObject/rows/0/object/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration", "/responseObject/rows/1/object/data/a"]),
+        (
+            "patch",
+            "requestObject",
+            r#"{"data":"all of it","metadata":{"labels":{"a":"b"}}}"#,
+            vec!["/requestObject/data"],
+        ),
+        (
+            "patch",
+            "requestObject",
+            r#"{"dataa":{"a":"b"},"$patch":"replace"}"#,
+            vec!["/requestObject/dataa", "/requestObject/$patch"],
+        ),
+        (
+            "patch",
+            "requestObject",
+            applied,
+            vec![
+                "/requestObject/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration",
+            ],
+        ),
+        (
+            "patch",
+            "requestObject",
+            r#"[{"op":"add","path":"/data/a","value":"b"},{"op":"replace","path":"/metadata/labels/x","value":"y"},{"op":"remove","path":"/data/c"},{"op":"add","path":"/data","value":{"d":"e"}},{"op":"add","path":"/elsewhere","value":1,"more":2}]"#,
+            vec![
+                "/requestObject/0/value",
+                "/requestObject/3/value/d",
+                "/requestObject/4/value",
+                "/requestObject/4/more",
+            ],
+        ),
+        (
+            "patch",
+            "requestObject",
+            r#"[{"op":"add","path":"","value":{"data":{"d":"e"},"kind":"Secret"}},"odd"]"#,
+            vec!["/requestObject/0/value/data/d", "/requestObject/1"],
+        ),
+        (
+            "patch",
+            "requestObject",
+            r#"[{"op":"add","path":"/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration","value":"x"}]"#,
+            vec!["/requestObject/0/value"],
+        ),
+        (
+            "list",
+            "responseObject",
+            r#"{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[{"data":{"a":"b"}},{"data":{"c":"d"},"metadata":{"name":"n"}}]}"#,
+            vec!["/responseObject/items/0/data/a", "/responseObject/items/1/data/c"],
+        ),
+        (
+            "list",
+            "responseObject",
+            r#"{"kind":"Table","apiVersion":"meta.k8s.io/v1","columnDefinitions":[],"rows":[{"cells":["n","Opaque",1],"object":{"kind":"PartialObjectMetadata","metadata":{"name":"n","annotations":{"kubectl.kubernetes.io/last-applied-configuration":"s"}}}},{"cells":[],"object":{"kind":"Secret","data":{"a":"b"}}}]}"#,
+            vec![
+                "/responseObject/rows/0/object/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration",
+                "/responseObject/rows/1/object/data/a",
+            ],
+        ),
         ("create", "requestObject", r#""a string""#, vec!["/requestObject"]),
         ("create", "requestObject", r#"{"kind":"Secret","kind":"Secret"}"#, vec!["/requestObject"]),
         ("create", "responseObject", r#"{"kind":"Status","message":"no"}"#, vec![]),
-        ("patch", "requestObject", r#"{"kind":"Status","data":{"a":"b"}}"#, vec!["/requestObject/data/a"]),
-        ("delete", "requestObject", r#"{"kind":"DeleteOptions","propagationPolicy":"Background"}"#, vec![]),
+        (
+            "patch",
+            "requestObject",
+            r#"{"kind":"Status","data":{"a":"b"}}"#,
+            vec!["/requestObject/data/a"],
+        ),
+        (
+            "delete",
+            "requestObject",
+            r#"{"kind":"DeleteOptions","propagationPolicy":"Background"}"#,
+            vec![],
+        ),
     ] {
         let redacted = run("secrets", verb, member, body, &rules);
         assert_eq!(paths(&redacted), expected, "{body}");
         let is_whole = expected == [format!("/{member}").as_str()];
-        assert_eq!(redacted.is_some_and(|r| r.is_request_whole || r.is_response_whole), is_whole, "{body}");
+        assert_eq!(
+            redacted.is_some_and(|r| r.is_request_whole || r.is_response_whole),
+            is_whole,
+            "{body}"
+        );
     }
 }
 
@@ -66,14 +140,44 @@ fn secrets_in_every_form() {
 fn tokens() {
     let rules = RuleSet::built_in();
     for (resource, member, body, expected) in [
-        ("tokenreviews.authentication.k8s.io", "requestObject", r#"{"kind":"TokenReview","spec":{"token":"ey","audiences":["a"]},"status":{"user":{}}}"#, vec!["/requestObject/spec/token"]),
-        ("tokenreviews.authentication.k8s.io", "responseObject", r#"{"spec":{"token":"ey"},"status":{"authenticated":true,"user":{"username":"a"}}}"#, vec!["/responseObject/spec/token"]),
-        ("serviceaccounts/token", "responseObject", r#"{"kind":"TokenRequest","spec":{"audiences":["a"],"expirationSeconds":3607},"status":{"token":"ey","expirationTimestamp":"t"}}"#, vec!["/responseObject/status/token"]),
-        ("serviceaccounts", "responseObject", r#"{"kind":"ServiceAccount","secrets":[{"name":"a"}]}"#, vec![]),
+        (
+            "tokenreviews.authentication.k8s.io",
+            "requestObject",
+            r#"{"kind":"TokenReview","spec":{"token":"ey","audiences":["a"]},"status":{"user":{}}}"#,
+            vec!["/requestObject/spec/token"],
+        ),
+        (
+            "tokenreviews.authentication.k8s.io",
+            "responseObject",
+            r#"{"spec":{"token":"ey"},"status":{"authenticated":true,"user":{"username":"a"}}}"#,
+            vec!["/responseObject/spec/token"],
+        ),
+        (
+            "serviceaccounts/token",
+            "responseObject",
+            r#"{"kind":"TokenRequest","spec":{"audiences":["a"],"expirationSeconds":3607},"status":{"token":"ey","expirationTimestamp":"t"}}"#,
+            vec!["/responseObject/status/token"],
+        ),
+        (
+            "serviceaccounts",
+            "responseObject",
+            r#"{"kind":"ServiceAccount","secrets":[{"name":"a"}]}"#,
+            vec![],
+        ),
         ("secrets.example.com", "requestObject", r#"{"kind":"Other","data":{"a":"b"}}"#, vec![]),
         // By the kind of the body, whatever the request says it is about.
-        ("things.example.com", "requestObject", r#"{"kind":"Secret","data":{"a":"b"}}"#, vec!["/requestObject/data/a"]),
-        ("things.example.com", "requestObject", r#"{"kind":"List","items":[{"kind":"Pod"},{"kind":"Secret","data":{"a":"b"}}]}"#, vec!["/requestObject/items/1/data/a"]),
+        (
+            "things.example.com",
+            "requestObject",
+            r#"{"kind":"Secret","data":{"a":"b"}}"#,
+            vec!["/requestObject/data/a"],
+        ),
+        (
+            "things.example.com",
+            "requestObject",
+            r#"{"kind":"List","items":[{"kind":"Pod"},{"kind":"Secret","data":{"a":"b"}}]}"#,
+            vec!["/requestObject/items/1/data/a"],
+        ),
     ] {
         assert_eq!(paths(&run(resource, "create", member, body, &rules)), expected, "{body}");
     }
@@ -98,7 +202,10 @@ fn off_takes_nothing_and_twice_takes_no_more() {
     assert_eq!(redact(&once.text, &event, &RuleSet::built_in()), None);
     // A look-alike is not a placeholder.
     let fake = r#"{"data":{"a":{"$redacted":"secrets","n":1,"b":"hidden"}}}"#;
-    assert_eq!(paths(&run("secrets", "create", "requestObject", fake, &RuleSet::built_in())).len(), 1);
+    assert_eq!(
+        paths(&run("secrets", "create", "requestObject", fake, &RuleSet::built_in())).len(),
+        1
+    );
 }
 
 fn file(json: &str) -> Result<RuleSet, String> {
@@ -110,25 +217,60 @@ fn file(json: &str) -> Result<RuleSet, String> {
 fn rules_of_a_file() {
     let rules = file(r#"{"rules":[{"name":"vault","resources":["vaultauths.example.com","configmaps"],"redact":["spec.token","data.*","spec.list"]}]}"#).unwrap();
     for (resource, body, expected) in [
-        ("configmaps", r#"{"data":{"a":"b","c":"d"},"spec":{"x":1}}"#, vec!["/requestObject/data/a", "/requestObject/data/c"]),
-        ("vaultauths.example.com", r#"{"spec":{"token":"t","role":"r","list":[1]},"metadata":{"annotations":{"kubectl.kubernetes.io/last-applied-configuration":"x"}}}"#, vec!["/requestObject/spec/token", "/requestObject/spec/list", "/requestObject/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration"]),
+        (
+            "configmaps",
+            r#"{"data":{"a":"b","c":"d"},"spec":{"x":1}}"#,
+            vec!["/requestObject/data/a", "/requestObject/data/c"],
+        ),
+        (
+            "vaultauths.example.com",
+            r#"{"spec":{"token":"t","role":"r","list":[1]},"metadata":{"annotations":{"kubectl.kubernetes.io/last-applied-configuration":"x"}}}"#,
+            vec![
+                "/requestObject/spec/token",
+                "/requestObject/spec/list",
+                "/requestObject/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration",
+            ],
+        ),
         ("secrets", r#"{"data":{"a":"b"}}"#, vec!["/requestObject/data/a"]),
     ] {
-        assert_eq!(paths(&run(resource, "update", "requestObject", body, &rules)), expected, "{body}");
+        assert_eq!(
+            paths(&run(resource, "update", "requestObject", body, &rules)),
+            expected,
+            "{body}"
+        );
     }
-    let whole = file(r#"{"default":false,"rules":[{"name":"all","resources":["things"]}]}"#).unwrap();
-    assert_eq!(paths(&run("things", "create", "requestObject", r#"{"items":[1]}"#, &whole)), ["/requestObject"]);
+    let whole =
+        file(r#"{"default":false,"rules":[{"name":"all","resources":["things"]}]}"#).unwrap();
+    assert_eq!(
+        paths(&run("things", "create", "requestObject", r#"{"items":[1]}"#, &whole)),
+        ["/requestObject"]
+    );
     assert_eq!(run("secrets", "create", "requestObject", r#"{"data":{"a":"b"}}"#, &whole), None);
 }
 
 #[test]
 fn rule_files_that_make_no_sense_say_why() {
     for (json, message) in [
-        (r#"{"rules":[{"name":"A","resources":["x"]}]}"#, "rule \"A\": a name is 1 to 63 lower-case letters, digits and `-`"),
-        (r#"{"rules":[{"name":"a","resources":[]}]}"#, "rule \"a\" names no resources; write for example `resources: [configmaps]`"),
-        (r#"{"rules":[{"name":"a","resources":["Pods"]}]}"#, "rule \"a\": cannot read \"Pods\"; write PLURAL[.GROUP][/SUBRESOURCE] in lower case"),
-        (r#"{"rules":[{"name":"a","resources":["x"],"redact":["a..b"]}]}"#, "rule \"a\": cannot read \"a..b\"; write a dotted path such as spec.token or data.*"),
-        (r#"{"rule":[]}"#, "unknown field `rule`, expected `default` or `rules` at line 1 column 7"),
+        (
+            r#"{"rules":[{"name":"A","resources":["x"]}]}"#,
+            "rule \"A\": a name is 1 to 63 lower-case letters, digits and `-`",
+        ),
+        (
+            r#"{"rules":[{"name":"a","resources":[]}]}"#,
+            "rule \"a\" names no resources; write for example `resources: [configmaps]`",
+        ),
+        (
+            r#"{"rules":[{"name":"a","resources":["Pods"]}]}"#,
+            "rule \"a\": cannot read \"Pods\"; write PLURAL[.GROUP][/SUBRESOURCE] in lower case",
+        ),
+        (
+            r#"{"rules":[{"name":"a","resources":["x"],"redact":["a..b"]}]}"#,
+            "rule \"a\": cannot read \"a..b\"; write a dotted path such as spec.token or data.*",
+        ),
+        (
+            r#"{"rule":[]}"#,
+            "unknown field `rule`, expected `default` or `rules` at line 1 column 7",
+        ),
     ] {
         assert_eq!(file(json).unwrap_err(), message);
     }
@@ -150,5 +292,9 @@ fn the_captured_tokens_and_nothing_else() {
         }
     }
     assert_eq!(found.len(), 14);
-    assert!(found.iter().all(|f| f.path == "/responseObject/status/token" && f.rule == "token-requests"));
+    assert!(
+        found
+            .iter()
+            .all(|f| f.path == "/responseObject/status/token" && f.rule == "token-requests")
+    );
 }

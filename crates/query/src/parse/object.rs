@@ -64,7 +64,7 @@ fn kind(value: Chunk<'_>) -> Result<(Wildcard, Expr), Error> {
         Some(group) => {
             let group = group.wildcard();
             resource::canonical_in(&name.text(), |found| group.matches(found))
-        },
+        }
         None => resource::canonical(&name.text()),
     };
     let plural = found.map_or_else(|| name.wildcard(), |found| Wildcard::literal(found.plural));

@@ -1,0 +1,273 @@
+//! What can be typed: commands, flags and their meaning. Names and short flags mean what they mean
+//! in kubectl.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Who did what, when, from where and why in a Kubernetes cluster
+#[derive(Debug, Parser)]
+#[command(name = "whodid", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Take audit events from files into the record
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import(ImportArgs),
+    /// Find requests with the search language
+    #[command(after_help = SEARCH_EXAMPLES)]
+    Search(SearchArgs),
+    /// Ask who did something to an object
+    #[command(after_help = WHO_EXAMPLES)]
+    Who(WhoArgs),
+    /// Show one event, whole
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show(ShowArgs),
+    /// Look after what comes in
+    Ingest(IngestArgs),
+    /// Merge and compress what is stored; answers stay the same
+    Compact(StoreArgs),
+    /// Try it on recorded events of a real cluster, in a folder that is removed afterwards
+    Demo(DemoArgs),
+    /// Print the completion script of a shell
+    #[command(after_help = COMPLETION_EXAMPLES)]
+    Completion(CompletionArgs),
+}
+
+const IMPORT_EXAMPLES: &str = "\
+Examples:
+  # Take in what an API server has logged so far, rotated files too
+  whodid import /var/log/kubernetes/audit/*.log*
+
+  # Take in another cluster's events from a pipe, keeping secrets in
+  zcat audit.log.gz | whodid import --cluster staging --redaction off -";
+
+const SEARCH_EXAMPLES: &str = "\
+Examples:
+  # Deletions in a namespace during the last two hours
+  whodid search verb:delete -n payments --since 2h
+
+  # What people were refused, as JSON lines
+  whodid search outcome:denied actor_kind:human -o jsonl
+
+  # A word in anything that was sent or answered
+  whodid search 'body:\"xmrig\"'";
+
+const WHO_EXAMPLES: &str = "\
+Examples:
+  # Who deleted a namespace?
+  whodid who deleted ns/payments
+
+  # Who opened a shell in these pods?
+  whodid who exec pod/web-* -n shop
+
+  # Who changed a deployment, or tried to?
+  whodid who changed deploy/web -n shop --attempts";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  # One event with its bodies
+  whodid show prod/18231
+
+  # Exactly the bytes that came in
+  whodid show prod/18231 -o raw";
+
+const COMPLETION_EXAMPLES: &str = "\
+Examples:
+  # Load completion into this shell
+  source <(whodid completion bash)";
+
+/// Where the record is.
+#[derive(Args, Clone, Debug)]
+pub struct StoreArgs {
+    /// Folder of the record
+    #[arg(long, value_name = "DIR", default_value = "./whodid-data", env = "WHODID_DATA_DIR")]
+    pub data_dir: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct ImportArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Files of JSON lines, EventList bodies or arrays, plain, .gz or .zst; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Cluster the events are of
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub cluster: String,
+    /// What to take out before writing: `default` (values of Secrets, tokens), `off`, or a file
+    /// of rules
+    #[arg(long, value_name = "off|default|FILE", default_value = "default")]
+    pub redaction: String,
+    /// Do not show progress
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Which events, and when.
+#[derive(Args, Clone, Debug)]
+pub struct ScopeArgs {
+    /// Only this namespace
+    #[arg(long, short = 'n', value_name = "NS")]
+    pub namespace: Option<String>,
+    /// All namespaces, which is what is searched unless -n is given
+    #[arg(long, short = 'A', conflicts_with = "namespace")]
+    pub all_namespaces: bool,
+    /// Only this cluster
+    #[arg(long, value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// Only what happened since then: 2h, 7d, 2026-11-22, 2026-11-22T17:25:00Z
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Only what happened before then
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// The newest so many; 0 means all
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    pub limit: usize,
+}
+
+/// How answers look.
+#[derive(Args, Clone, Debug)]
+pub struct OutputArgs {
+    /// Leave out the titles of columns
+    #[arg(long)]
+    pub no_headers: bool,
+    /// Colour: auto, always or never
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorWhen,
+    /// Show times in UTC instead of local time
+    #[arg(long)]
+    pub utc: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Args, Debug)]
+pub struct SearchArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// What to find, for example: verb:delete ns:payments -dry_run:true (see docs/query.md)
+    #[arg(value_name = "QUERY")]
+    pub query: Vec<String>,
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+    #[command(flatten)]
+    pub look: OutputArgs,
+    /// Output format
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    pub output: ListFormat,
+}
+
+/// Formats of a list of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    Table,
+    Wide,
+    Json,
+    Jsonl,
+    Yaml,
+    Name,
+    Raw,
+    Csv,
+}
+
+#[derive(Args, Debug)]
+pub struct WhoArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// What was done: delete, deleted, exec, changed, scaled, created, …
+    #[arg(value_name = "VERB")]
+    pub verb: String,
+    /// To what: TYPE/NAME, TYPE NAME, or TYPE alone; TYPE as kubectl takes it, * in NAME
+    #[arg(value_name = "OBJECT", required = true, num_args = 1..=2)]
+    pub object: Vec<String>,
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+    /// Also show what failed, was denied, or was a dry run
+    #[arg(long)]
+    pub attempts: bool,
+    #[command(flatten)]
+    pub look: OutputArgs,
+    /// Output format
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    pub output: ListFormat,
+}
+
+#[derive(Args, Debug)]
+pub struct ShowArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// An event, CLUSTER/SEQ, or the audit ID of a single event
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Output format
+    #[arg(long, short, value_name = "FORMAT", default_value = "yaml")]
+    pub output: ShowFormat,
+}
+
+/// Formats of one event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ShowFormat {
+    Yaml,
+    Json,
+    Raw,
+}
+
+#[derive(Args, Debug)]
+pub struct IngestArgs {
+    #[command(subcommand)]
+    pub command: IngestCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum IngestCommand {
+    /// Show what came in, from where, and what was wrong with it
+    Status(StatusArgs),
+    /// Go on after damage to the write-ahead log, with the loss on record
+    #[command(after_help = "\
+A damaged file is kept as FILE.damaged. For every event that was acknowledged and cannot be read
+any more, a leaf is written that says so.")]
+    Repair(StoreArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    #[command(flatten)]
+    pub look: OutputArgs,
+    /// Output format
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    pub output: StatusFormat,
+}
+
+/// Formats of a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StatusFormat {
+    Table,
+    Json,
+    Yaml,
+}
+
+#[derive(Args, Debug)]
+pub struct DemoArgs {
+    /// Keep the record in this folder
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct CompletionArgs {
+    /// Shell
+    pub shell: clap_complete::Shell,
+}

@@ -1,0 +1,101 @@
+//! The commands, and what several of them share: opening the record, and the query that the
+//! flags narrow.
+
+use whodid_engine::Engine;
+use whodid_query::{Expr, Field, Known, Query, Term, Test, Value};
+use whodid_store::{Clock, Reader, SystemClock};
+
+use crate::args::{ScopeArgs, StoreArgs};
+use crate::failure::Failure;
+
+pub mod compact;
+pub mod completion;
+pub mod demo;
+pub mod import;
+pub mod ingest;
+pub mod search;
+pub mod show;
+pub mod who;
+
+/// Opens the record for reading; what cannot be read is said on stderr.
+pub async fn open(store: &StoreArgs) -> Result<Engine, Failure> {
+    let snapshot = Reader::open_dir(&store.data_dir)?.snapshot().await?;
+    for warning in snapshot.warnings() {
+        eprintln!("warning: {warning}");
+    }
+    Ok(Engine::new(snapshot).await?)
+}
+
+/// The current time, in microseconds since 1970.
+pub fn now() -> i64 {
+    SystemClock.now()
+}
+
+/// Parses a query, and narrows it by the flags.
+pub fn query(text: &str, scope: &ScopeArgs) -> Result<Query, Failure> {
+    let parsed = parse(text)?;
+    Ok(Query { expr: Expr::and([parsed.expr, narrowed(scope)?]) })
+}
+
+fn parse(text: &str) -> Result<Query, Failure> {
+    whodid_query::parse(text).map_err(|error| Failure::Usage(error.render(text)))
+}
+
+/// What `-n`, `--cluster`, `--since` and `--until` ask for.
+pub fn narrowed(scope: &ScopeArgs) -> Result<Expr, Failure> {
+    let is = |field, text: &String| {
+        Expr::from(Term { field: Field::Known(field), test: Test::Is(Value::Text(text.clone())) })
+    };
+    let mut parts = Vec::new();
+    parts.extend(scope.namespace.as_ref().map(|namespace| is(Known::Ns, namespace)));
+    parts.extend(scope.cluster.as_ref().map(|cluster| is(Known::Cluster, cluster)));
+    if let Some(since) = &scope.since {
+        parts.push(bound("since", ">=", since)?);
+    }
+    if let Some(until) = &scope.until {
+        parts.push(bound("until", "<", until)?);
+    }
+    Ok(Expr::and(parts))
+}
+
+/// A bound of time: a length of time ago, as kubectl takes it, or what the search language takes.
+fn bound(flag: &str, relation: &str, time: &str) -> Result<Expr, Failure> {
+    let is_length = time.starts_with(|c: char| c.is_ascii_digit())
+        && time.ends_with(['s', 'm', 'h', 'd', 'w']);
+    let ago = if is_length { "-" } else { "" };
+    match whodid_query::parse(&format!("time:{relation}{ago}{time}")) {
+        Ok(query) => Ok(query.expr),
+        Err(_) => Err(Failure::Usage(format!(
+            "--{flag} {time}: write a length of time such as 2h or 7d, a date such as 2026-11-22, or \
+             a time such as 2026-11-22T17:25:00Z"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(since: &str) -> ScopeArgs {
+        ScopeArgs {
+            namespace: Some("shop".into()),
+            all_namespaces: false,
+            cluster: None,
+            since: Some(since.into()),
+            until: None,
+            limit: 0,
+        }
+    }
+
+    #[test]
+    fn flags_narrow_a_query() {
+        for (since, expected) in [
+            ("2h", "(verb:get OR verb:list) ns:shop time:>=-2h"),
+            ("2026-11-22", "(verb:get OR verb:list) ns:shop time:>=2026-11-22"),
+        ] {
+            let query = query("verb:get OR verb:list", &scope(since)).unwrap();
+            assert_eq!(query.to_string(), expected);
+        }
+        assert!(matches!(query("", &scope("yesterday")), Err(Failure::Usage(_))));
+    }
+}

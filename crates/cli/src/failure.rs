@@ -1,0 +1,69 @@
+//! How a command ends when it does not succeed: what it says, and with which exit code.
+
+use std::io;
+use std::process::ExitCode;
+
+/// Why a command did not succeed.
+#[derive(Debug)]
+pub enum Failure {
+    /// Nothing was found; the sentence says what was looked for.
+    NothingFound(String),
+    /// The command line makes no sense.
+    Usage(String),
+    /// The record cannot be read or written.
+    Unavailable(String),
+    /// The user stopped it.
+    Interrupted(String),
+    /// Whoever read the output has gone.
+    OutputClosed,
+}
+
+impl Failure {
+    /// Says what happened on stderr, and returns the exit code.
+    pub fn report(self) -> ExitCode {
+        let (code, message) = match self {
+            Failure::NothingFound(message) => {
+                eprintln!("{message}");
+                return ExitCode::from(1);
+            }
+            Failure::OutputClosed => return ExitCode::SUCCESS,
+            Failure::Usage(message) => (2, message),
+            Failure::Unavailable(message) => (3, message),
+            Failure::Interrupted(message) => {
+                eprintln!("{message}");
+                return ExitCode::from(130);
+            }
+        };
+        eprintln!("error: {message}");
+        ExitCode::from(code)
+    }
+}
+
+impl From<whodid_store::Error> for Failure {
+    fn from(error: whodid_store::Error) -> Self {
+        match error {
+            whodid_store::Error::Invalid(message) => Failure::Usage(message),
+            other => Failure::Unavailable(other.to_string()),
+        }
+    }
+}
+
+impl From<whodid_engine::Error> for Failure {
+    fn from(error: whodid_engine::Error) -> Self {
+        match error {
+            whodid_engine::Error::NoEvent(_) => Failure::NothingFound(error.to_string()),
+            whodid_engine::Error::TooManyWords => Failure::Usage(error.to_string()),
+            other => Failure::Unavailable(other.to_string()),
+        }
+    }
+}
+
+/// Writing to stdout fails when its reader has gone, as `head` does; that is no error.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Failure::OutputClosed;
+        }
+        Failure::Unavailable(format!("cannot write the output: {error}"))
+    }
+}

@@ -1,0 +1,200 @@
+//! One event as a query returns it: its columns by name, and what came in.
+
+use std::fmt;
+use std::str::FromStr;
+
+use arrow::array::{
+    Array, BinaryArray, BooleanArray, Int32Array, Int64Array, ListArray, MapArray, RecordBatch,
+    StringArray, StringViewArray, TimestampMicrosecondArray,
+};
+use serde_json::{Map, Value};
+use whodid_event::time;
+
+/// An event's own id, `CLUSTER/SEQ`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EventId {
+    /// The cluster.
+    pub cluster: String,
+    /// The leaf index in the cluster's log.
+    pub seq: u64,
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.cluster, self.seq)
+    }
+}
+
+impl FromStr for EventId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text.split_once('/').and_then(|(cluster, seq)| {
+            whodid_store::check_cluster(cluster).ok()?;
+            Some(EventId { cluster: cluster.to_owned(), seq: seq.parse().ok()? })
+        });
+        parsed.ok_or_else(|| format!("{text:?} is no event id; write CLUSTER/SEQ, as in prod/18231"))
+    }
+}
+
+/// A UUID as text.
+pub(crate) fn uuid_text(bytes: [u8; 16]) -> String {
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut text = String::with_capacity(36);
+    for (i, digit) in hex.chars().enumerate() {
+        if matches!(i, 8 | 12 | 16 | 20) {
+            text.push('-');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// One row of `events`, with whatever columns were asked for.
+#[derive(Clone, Debug)]
+pub struct Row {
+    batch: RecordBatch,
+    row: usize,
+}
+
+impl Row {
+    pub(crate) fn all(batches: &[RecordBatch]) -> impl Iterator<Item = Row> {
+        batches.iter().flat_map(|batch| {
+            (0..batch.num_rows()).map(|row| Row { batch: batch.clone(), row })
+        })
+    }
+
+    fn column<T: Array + 'static>(&self, name: &str) -> Option<&T> {
+        let column = self.batch.column_by_name(name)?.as_any().downcast_ref::<T>()?;
+        column.is_valid(self.row).then_some(column)
+    }
+
+    /// A text column.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.column::<StringViewArray>(name).map(|column| column.value(self.row))
+    }
+
+    /// A whole number.
+    pub fn int(&self, name: &str) -> Option<i64> {
+        let long = self.column::<Int64Array>(name).map(|column| column.value(self.row));
+        long.or_else(|| self.column::<Int32Array>(name).map(|column| column.value(self.row).into()))
+    }
+
+    /// A truth value.
+    pub fn flag(&self, name: &str) -> Option<bool> {
+        self.column::<BooleanArray>(name).map(|column| column.value(self.row))
+    }
+
+    /// An instant, in microseconds since 1970.
+    pub fn instant(&self, name: &str) -> Option<i64> {
+        self.column::<TimestampMicrosecondArray>(name).map(|column| column.value(self.row))
+    }
+
+    /// Bytes.
+    pub fn bytes(&self, name: &str) -> Option<&[u8]> {
+        self.column::<BinaryArray>(name).map(|column| column.value(self.row))
+    }
+
+    /// A list of texts; unknown is empty.
+    pub fn texts(&self, name: &str) -> Vec<String> {
+        let Some(lists) = self.column::<ListArray>(name) else { return Vec::new() };
+        let elements = lists.value(self.row);
+        let Some(texts) = elements.as_any().downcast_ref::<StringArray>() else { return Vec::new() };
+        texts.iter().flatten().map(str::to_owned).collect()
+    }
+
+    /// The event's id.
+    pub fn id(&self) -> EventId {
+        EventId {
+            cluster: self.text("cluster").unwrap_or_default().to_owned(),
+            seq: self.int("seq").unwrap_or_default().cast_unsigned(),
+        }
+    }
+
+    /// The audit ID, in whichever form it is kept.
+    pub fn audit_id(&self) -> Option<String> {
+        match self.bytes("audit_id") {
+            Some(bytes) => bytes.try_into().ok().map(uuid_text),
+            None => self.text("audit_id_text").map(str::to_owned),
+        }
+    }
+
+    /// Every known column as JSON: times as RFC 3339, the audit ID as text. What only serves to
+    /// give the original back is left out.
+    pub fn json(&self) -> Map<String, Value> {
+        const INTERNAL: [&str; 7] =
+            ["form", "text", "raw", "audit_id", "audit_id_text", "request_object", "response_object"];
+        let mut object = Map::new();
+        object.insert("id".into(), self.id().to_string().into());
+        for field in self.batch.schema().fields() {
+            let name = field.name().as_str();
+            if INTERNAL.contains(&name) {
+                continue;
+            }
+            if let Some(value) = self.value(name) {
+                object.insert(name.to_owned(), value);
+            }
+        }
+        if let Some(id) = self.audit_id() {
+            object.insert("audit_id".into(), id.into());
+        }
+        object
+    }
+
+    fn value(&self, name: &str) -> Option<Value> {
+        if let Some(text) = self.text(name) {
+            return Some(text.into());
+        }
+        if let Some(number) = self.int(name) {
+            return Some(number.into());
+        }
+        if let Some(flag) = self.flag(name) {
+            return Some(flag.into());
+        }
+        if let Some(instant) = self.instant(name) {
+            return Some(time::format(instant).into());
+        }
+        if let Some(bytes) = self.bytes(name) {
+            return Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into());
+        }
+        if self.column::<ListArray>(name).is_some() {
+            return Some(self.texts(name).into());
+        }
+        let maps = self.column::<MapArray>(name)?;
+        let entries = maps.value(self.row);
+        let keys = entries.column(0).as_any().downcast_ref::<StringArray>()?;
+        let mut object = Map::new();
+        for (i, key) in keys.iter().enumerate() {
+            let mut values = Vec::new();
+            crate::function::any_text(entries.column(1), i, &mut |text| {
+                values.push(Value::from(text));
+                false
+            });
+            let is_list = entries.column(1).as_any().is::<ListArray>();
+            let value = if is_list { values.into() } else { values.pop().unwrap_or(Value::Null) };
+            object.insert(key.unwrap_or_default().to_owned(), value);
+        }
+        Some(object.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids() {
+        let id: EventId = "prod-1/18231".parse().unwrap();
+        assert_eq!((&*id.cluster, id.seq), ("prod-1", 18231));
+        assert_eq!(id.to_string(), "prod-1/18231");
+        for text in ["", "prod", "prod/", "prod/x", "Prod/1", "prod/-1", "a/b/1"] {
+            assert!(text.parse::<EventId>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn uuids() {
+        let text = "74a11df0-238a-4a01-954e-95fbbb60a371";
+        assert_eq!(uuid_text(whodid_store::uuid_bytes(text).unwrap()), text);
+    }
+}

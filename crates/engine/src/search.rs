@@ -1,0 +1,252 @@
+//! Searching: the newest requests that a query finds, one row each. Which event stands for a
+//! request is decided here; what a query means is [`crate::filter`]'s.
+
+use std::collections::HashMap;
+
+use datafusion::dataframe::DataFrame;
+use datafusion::logical_expr::{Expr, lit};
+use whodid_event::Stage;
+use whodid_query::{Known, Query};
+
+use crate::error::Result;
+use crate::filter::{column, instant, mentions, text};
+use crate::row::{EventId, Row};
+use crate::{Engine, FETCH_MAX};
+
+/// Matches are looked through this many at a time.
+const PAGE_ROWS: usize = 16_384;
+
+/// What to look for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Search {
+    /// The query.
+    pub query: Query,
+    /// What relative times are relative to, in microseconds since 1970.
+    pub now: i64,
+    /// The newest so many requests; 0 means all.
+    pub limit: usize,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The event that stands for each request, oldest first.
+    pub ids: Vec<EventId>,
+    /// How many older events pass the query and are not among them.
+    pub left_out: u64,
+}
+
+/// What makes two events stages of one request. An audit ID alone does not: it is what the client
+/// wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Request {
+    cluster: String,
+    audit_id: Option<String>,
+    received: Option<i64>,
+    username: Option<String>,
+    verb: Option<String>,
+    uri: Option<String>,
+}
+
+/// An event that passed, as far as it takes to tell which request it belongs to.
+struct Match {
+    id: EventId,
+    time: i64,
+    stage: Option<Stage>,
+    request: Request,
+    audit_id_bytes: Option<Vec<u8>>,
+}
+
+const MATCH_COLUMNS: [&str; 10] = [
+    "cluster",
+    "seq",
+    "time",
+    "stage",
+    "audit_id",
+    "audit_id_text",
+    "request_received_timestamp",
+    "username",
+    "verb",
+    "request_uri",
+];
+
+impl Match {
+    fn of(row: &Row) -> Self {
+        let own = |name: &str| row.text(name).map(str::to_owned);
+        let id = row.id();
+        Match {
+            time: row.instant("time").unwrap_or_default(),
+            stage: row.text("stage").and_then(Stage::from_name),
+            request: Request {
+                cluster: id.cluster.clone(),
+                audit_id: row.audit_id(),
+                received: row.instant("request_received_timestamp"),
+                username: own("username"),
+                verb: own("verb"),
+                uri: own("request_uri"),
+            },
+            audit_id_bytes: row.bytes("audit_id").map(<[u8]>::to_vec),
+            id,
+        }
+    }
+
+    /// Whether a later stage of the same request may follow.
+    fn may_go_on(&self) -> bool {
+        matches!(self.stage, Some(Stage::RequestReceived | Stage::ResponseStarted))
+            && self.request.audit_id.is_some()
+    }
+}
+
+impl Engine {
+    /// Finds the newest requests that pass a query.
+    ///
+    /// A query that asks about `stage` is answered with single events, and one that asks about
+    /// `duplicate` finds duplicates too; otherwise they are hidden.
+    ///
+    /// # Errors
+    /// The record cannot be read.
+    pub async fn search(&self, search: &Search) -> Result<Found> {
+        let translator = self.translator(&search.query, search.now).await?;
+        let mut filter = translator.expr(&search.query.expr)?;
+        if !mentions(&search.query.expr, Known::Duplicate) {
+            filter = filter.and(translator.is_first());
+        }
+        let by_request = !mentions(&search.query.expr, Known::Stage);
+        let wanted = if search.limit == 0 { usize::MAX } else { search.limit };
+        let mut newest_first: Vec<EventId> = Vec::new();
+        let mut seen = Seen::default();
+        let mut last: Option<(i64, EventId)> = None;
+        loop {
+            let page = self.page(&filter, last.as_ref(), wanted - newest_first.len()).await?;
+            let is_last = page.rows.len() < page.limit;
+            let matches: Vec<Match> = page.rows.iter().map(Match::of).collect();
+            last = matches.last().map(|found| (found.time, found.id.clone())).or(last);
+            if by_request {
+                newest_first.extend(self.one_each(matches, &mut seen).await?);
+            } else {
+                newest_first.extend(matches.into_iter().map(|found| found.id));
+            }
+            if is_last || newest_first.len() >= wanted {
+                break;
+            }
+        }
+        let left_out = self.left_out(&filter, last.as_ref()).await?
+            + newest_first.len().saturating_sub(wanted) as u64;
+        newest_first.truncate(wanted);
+        newest_first.reverse();
+        Ok(Found { ids: newest_first, left_out })
+    }
+
+    /// The newest matches behind the last one seen.
+    async fn page(
+        &self,
+        filter: &Expr,
+        last: Option<&(i64, EventId)>,
+        wanted: usize,
+    ) -> Result<Page> {
+        // A few more than wanted: some will turn out to be stages of one request.
+        let limit = wanted.saturating_add(wanted / 4 + 16).min(PAGE_ROWS);
+        let found = self
+            .matches(filter, last)
+            .await?
+            .select(MATCH_COLUMNS.map(column).to_vec())?
+            .sort(vec![
+                column("time").sort(false, false),
+                column("cluster").sort(true, false),
+                column("seq").sort(false, false),
+            ])?
+            .limit(0, Some(limit))?;
+        Ok(Page { rows: Row::all(&found.collect().await?).collect(), limit })
+    }
+
+    async fn matches(&self, filter: &Expr, last: Option<&(i64, EventId)>) -> Result<DataFrame> {
+        let matches = self.events().await?.filter(filter.clone())?;
+        let Some((time, id)) = last else { return Ok(matches) };
+        let same = column("time").eq(instant(*time));
+        let behind = column("cluster").gt(text(&id.cluster)).or(column("cluster")
+            .eq(text(&id.cluster))
+            .and(column("seq").lt(lit(id.seq.cast_signed()))));
+        // Said twice, as the first alone lets files be pruned.
+        let older = column("time").lt(instant(*time)).or(same.and(behind));
+        Ok(matches.filter(column("time").lt_eq(instant(*time)))?.filter(older)?)
+    }
+
+    async fn left_out(&self, filter: &Expr, last: Option<&(i64, EventId)>) -> Result<u64> {
+        match last {
+            Some(_) => Ok(self.matches(filter, last).await?.count().await? as u64),
+            None => Ok(0),
+        }
+    }
+
+    /// Leaves of each request the last stage that is known of it, whether or not that stage
+    /// passes too: what a request came to is not known from its beginning.
+    async fn one_each(&self, matches: Vec<Match>, seen: &mut Seen) -> Result<Vec<EventId>> {
+        let last_stages = self.last_stages(&matches).await?;
+        let mut kept = Vec::with_capacity(matches.len());
+        for found in matches {
+            let last = last_stages.get(&found.request).copied();
+            if found.may_go_on() && last > found.stage {
+                continue;
+            }
+            // Two events of one stage are two versions of what happened: both stay.
+            if seen.is_new(&found) {
+                kept.push(found.id);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// The last stage known of each request that may have gone on.
+    async fn last_stages(&self, matches: &[Match]) -> Result<HashMap<Request, Stage>> {
+        let mut stages = HashMap::new();
+        let open: Vec<&Match> = matches.iter().filter(|found| found.may_go_on()).collect();
+        for share in open.chunks(FETCH_MAX) {
+            let ids = share.iter().map(|found| match &found.audit_id_bytes {
+                Some(bytes) => {
+                    let id = datafusion::common::ScalarValue::Binary(Some(bytes.clone()));
+                    (Some(lit(id)), None)
+                }
+                None => (None, found.request.audit_id.as_deref().map(text)),
+            });
+            let (uuids, texts): (Vec<_>, Vec<_>) = ids.unzip();
+            let has_id = column("audit_id")
+                .in_list(uuids.into_iter().flatten().collect(), false)
+                .or(column("audit_id_text").in_list(texts.into_iter().flatten().collect(), false));
+            let later = column("stage").not_eq(text("RequestReceived"));
+            let found = self
+                .events()
+                .await?
+                .filter(has_id.and(later))?
+                .select(MATCH_COLUMNS.map(column).to_vec())?;
+            for row in Row::all(&found.collect().await?) {
+                let Match { request, stage: Some(stage), .. } = Match::of(&row) else { continue };
+                let last = stages.entry(request).or_insert(stage);
+                *last = stage.max(*last);
+            }
+        }
+        Ok(stages)
+    }
+}
+
+struct Page {
+    rows: Vec<Row>,
+    limit: usize,
+}
+
+/// The requests that have their row already.
+#[derive(Default)]
+struct Seen(HashMap<Request, Option<Stage>>);
+
+impl Seen {
+    /// Newest first, the first event of a request is that of its last stage; another of the same
+    /// stage is no repetition.
+    fn is_new(&mut self, found: &Match) -> bool {
+        match self.0.get(&found.request) {
+            Some(stage) => *stage == found.stage,
+            None => {
+                self.0.insert(found.request.clone(), found.stage);
+                true
+            }
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! The tables `events` and `bodies` as DataFusion sees them: the files of a snapshot, pruned by
+//! what is known of them, and the events that are not in a file yet.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, Date32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
+    UInt64Array,
+};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::pruning::PruningStatistics;
+use datafusion::common::{Column, DFSchema, Result, ScalarValue};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::union::UnionExec;
+use whodid_event::time;
+use whodid_store::columns::{bodies_schema, events_schema};
+use whodid_store::{DataFile, Snapshot, Table};
+
+/// Where the session finds the snapshot's object store.
+pub(crate) const STORE_URL: &str = "whodid://record";
+
+/// One of the two tables, as a snapshot sees it.
+pub(crate) struct SnapshotTable {
+    table: Table,
+    snapshot: Snapshot,
+    schema: SchemaRef,
+}
+
+impl SnapshotTable {
+    pub(crate) fn new(table: Table, snapshot: Snapshot) -> Self {
+        let file_schema = file_schema(table);
+        let fields = file_schema.fields().iter().cloned().chain(partitions());
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        SnapshotTable { table, snapshot, schema }
+    }
+
+    /// The files that may hold rows for which the predicate holds.
+    fn live_files(&self, predicate: Option<&Arc<dyn PhysicalExpr>>) -> Result<Vec<&DataFile>> {
+        let files = self.snapshot.files(self.table);
+        let Some(predicate) = predicate else { return Ok(files.iter().collect()) };
+        let pruning = PruningPredicateBuilder::new()
+            .with_file_schema(Arc::clone(&self.schema))
+            .try_build(Arc::clone(predicate))?;
+        if pruning.always_true() {
+            return Ok(files.iter().collect());
+        }
+        let keep = pruning.prune(&FileStatistics { files })?;
+        Ok(files.iter().zip(keep).filter_map(|(file, keep)| keep.then_some(file)).collect())
+    }
+
+    fn scan_files(
+        &self,
+        files: &[&DataFile],
+        predicate: Option<Arc<dyn PhysicalExpr>>,
+        projection: Option<&Vec<usize>>,
+        partitions_max: usize,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = TableSchema::builder(file_schema(self.table))
+            .with_table_partition_cols(partitions())
+            .build();
+        let mut source = ParquetSource::new(schema)
+            .with_pushdown_filters(true)
+            .with_reorder_filters(true)
+            .with_enable_page_index(true)
+            .with_bloom_filter_on_read(true);
+        if let Some(predicate) = predicate {
+            source = source.with_predicate(predicate);
+        }
+        let share = files.len().div_ceil(partitions_max.max(1)).max(1);
+        let groups = files
+            .chunks(share)
+            .map(|share| FileGroup::new(share.iter().map(|file| self.partitioned(file)).collect()));
+        let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE_URL)?, Arc::new(source))
+            .with_file_groups(groups.collect())
+            .with_projection_indices(projection.cloned())?;
+        Ok(DataSourceExec::from_data_source(config.build()))
+    }
+
+    fn partitioned(&self, file: &DataFile) -> PartitionedFile {
+        let path = format!("{}/{}", self.table.name(), file.path);
+        PartitionedFile::new(path, file.bytes).with_partition_values(vec![
+            ScalarValue::Utf8View(Some(file.cluster.clone())),
+            ScalarValue::Date32(Some(time::day(file.stats.received.0))),
+        ])
+    }
+
+    fn scan_memory(&self, projection: Option<&Vec<usize>>) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut batches = Vec::new();
+        for (cluster, chunk) in self.snapshot.chunks() {
+            let batch = match self.table {
+                Table::Events => &chunk.events,
+                Table::Bodies => &chunk.bodies,
+            };
+            batches.push(with_partitions(&self.schema, batch, cluster)?);
+        }
+        let source =
+            MemorySourceConfig::try_new(&[batches], Arc::clone(&self.schema), projection.cloned())?;
+        Ok(DataSourceExec::from_data_source(source))
+    }
+}
+
+fn file_schema(table: Table) -> SchemaRef {
+    match table {
+        Table::Events => events_schema(),
+        Table::Bodies => bodies_schema(),
+    }
+}
+
+/// The columns that stand in a file's path.
+fn partitions() -> Vec<FieldRef> {
+    vec![
+        Arc::new(Field::new("cluster", DataType::Utf8View, false)),
+        Arc::new(Field::new("day", DataType::Date32, false)),
+    ]
+}
+
+/// Adds to a batch from memory what stands in the path of a file.
+fn with_partitions(schema: &SchemaRef, batch: &RecordBatch, cluster: &str) -> Result<RecordBatch> {
+    let rows = batch.num_rows();
+    let received = batch
+        .column_by_name("received")
+        .and_then(|column| column.as_any().downcast_ref::<TimestampMicrosecondArray>())
+        .filter(|column| !arrow::array::Array::is_empty(*column));
+    let day = received.map_or(0, |received| time::day(received.value(0)));
+    let mut columns = batch.columns().to_vec();
+    columns.push(Arc::new(std::iter::repeat_n(Some(cluster), rows).collect::<StringViewArray>()));
+    columns.push(Arc::new(Date32Array::from_value(day, rows)));
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)
+}
+
+impl fmt::Debug for SnapshotTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnapshotTable").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl TableProvider for SnapshotTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
+        let predicate = conjunction(filters.to_vec())
+            .map(|filter| state.create_physical_expr(filter, &schema))
+            .transpose()?;
+        let files = self.live_files(predicate.as_ref())?;
+        let mut inputs = Vec::new();
+        if !files.is_empty() {
+            let partitions_max = state.config().target_partitions();
+            inputs.push(self.scan_files(&files, predicate, projection, partitions_max)?);
+        }
+        if self.snapshot.chunks().next().is_some() {
+            inputs.push(self.scan_memory(projection)?);
+        }
+        match inputs.len() {
+            0 => {
+                let schema = match projection {
+                    Some(projection) => Arc::new(self.schema.project(projection)?),
+                    None => Arc::clone(&self.schema),
+                };
+                Ok(Arc::new(EmptyExec::new(schema)))
+            }
+            1 => Ok(inputs.swap_remove(0)),
+            _ => UnionExec::try_new(inputs),
+        }
+    }
+}
+
+/// What is known of files without opening them.
+struct FileStatistics<'a> {
+    files: &'a [DataFile],
+}
+
+impl FileStatistics<'_> {
+    /// One bound of a column, for every file.
+    fn bound(&self, column: &str, pick: fn(&(i64, i64)) -> i64) -> Option<ArrayRef> {
+        let times = |range: fn(&DataFile) -> Option<(i64, i64)>| -> ArrayRef {
+            let bounds = self.files.iter().map(|file| range(file).as_ref().map(pick));
+            Arc::new(bounds.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+        };
+        Some(match column {
+            "seq" => {
+                let seq = |file: &DataFile| {
+                    pick(&(file.stats.seq.0.cast_signed(), file.stats.seq.1.cast_signed()))
+                };
+                Arc::new(self.files.iter().map(seq).collect::<Int64Array>())
+            }
+            "received" => times(|file| Some(file.stats.received)),
+            "time" => times(|file| file.stats.time),
+            "cluster" => {
+                let clusters = self.files.iter().map(|file| Some(&file.cluster));
+                Arc::new(clusters.collect::<StringViewArray>())
+            }
+            "day" => {
+                let days = self.files.iter().map(|file| Some(time::day(file.stats.received.0)));
+                Arc::new(days.collect::<Date32Array>())
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl PruningStatistics for FileStatistics<'_> {
+    fn min_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.bound(&column.name, |range| range.0)
+    }
+
+    fn max_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.bound(&column.name, |range| range.1)
+    }
+
+    fn num_containers(&self) -> usize {
+        self.files.len()
+    }
+
+    fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
+        let nulls = |file: &DataFile| match &*column.name {
+            "twin" => Some(file.stats.rows - file.stats.twins),
+            "seq" | "received" | "time" | "cluster" | "day" => Some(0),
+            _ => None,
+        };
+        Some(Arc::new(self.files.iter().map(nulls).collect::<UInt64Array>()))
+    }
+
+    fn row_counts(&self) -> Option<ArrayRef> {
+        Some(Arc::new(self.files.iter().map(|file| file.stats.rows).collect::<UInt64Array>()))
+    }
+
+    fn contained(
+        &self,
+        _column: &Column,
+        _values: &std::collections::HashSet<ScalarValue>,
+    ) -> Option<arrow::array::BooleanArray> {
+        None
+    }
+}

@@ -1,0 +1,16 @@
+//! Licences, bans and sources of everything that is compiled in, by cargo-deny and `deny.toml`.
+//! Advisories are left out: they need a network, and turn red without a change.
+
+use std::process::Command;
+
+use crate::{cache, command, repository};
+
+const VERSION: &str = "0.20.2";
+
+pub(super) fn run() -> anyhow::Result<()> {
+    command::run(
+        Command::new(cache::tool("cargo-deny", VERSION)?)
+            .args(["--locked", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"])
+            .current_dir(repository::root()),
+    )
+}
