@@ -1,4 +1,5 @@
-//! What outlives a clone of the repository: tools, built once, beside the build cache.
+//! What outlives a clone of the repository: tools, built once, beside the build cache; and the
+//! files of benches.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,4 +44,23 @@ pub(crate) fn tool(package: &str, version: &str) -> anyhow::Result<PathBuf> {
         installed.map_err(|error| Missing(format!("{package} {version}: {error:#}")))?;
     }
     Ok(binary)
+}
+
+/// A Python interpreter with exactly these packages from PyPI, `NAME==VERSION` each.
+pub(crate) fn python(packages: &[&str]) -> anyhow::Result<PathBuf> {
+    command::require("python3", "install it with its module `venv`")?;
+    let folder = folder()?.join("python");
+    let python = folder.join("bin/python");
+    let installed = folder.join("installed");
+    let wanted = packages.join("\n");
+    if fs::read_to_string(&installed).is_ok_and(|found| found == wanted) {
+        return Ok(python);
+    }
+    let missing = |error: anyhow::Error| Missing(format!("{}: {error:#}", packages.join(" ")));
+    let mut venv = Command::new("python3");
+    command::run(venv.args(["-m", "venv", "--clear"]).arg(&folder)).map_err(missing)?;
+    let pip = ["-m", "pip", "install", "--quiet", "--no-deps"];
+    command::run(Command::new(&python).args(pip).args(packages)).map_err(missing)?;
+    fs::write(installed, wanted)?;
+    Ok(python)
 }

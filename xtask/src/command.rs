@@ -22,10 +22,18 @@ impl std::fmt::Display for Missing {
 
 impl std::error::Error for Missing {}
 
-/// Cargo, at the root of the repository.
+/// Cargo, at the root of the repository, as if a user had typed it: what `cargo run` says of this
+/// package is taken back. The build scripts of some dependencies look at it, and everything above
+/// them would be compiled again, each time that a user and this program take turns.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(repository::root());
+    for (name, _) in std::env::vars_os() {
+        let is_of = |prefix| name.to_str().is_some_and(|name| name.starts_with(prefix));
+        if is_of("CARGO_PKG_") || is_of("CARGO_MANIFEST_") {
+            cargo.env_remove(name);
+        }
+    }
     cargo
 }
 
@@ -84,7 +92,7 @@ pub(crate) fn run_within(command: &mut Command, limit: Duration) -> anyhow::Resu
 }
 
 /// The command as a user would type it, without folders.
-fn shown(command: &Command) -> String {
+pub(crate) fn shown(command: &Command) -> String {
     let program = std::path::Path::new(command.get_program());
     let program = program.file_name().unwrap_or_default();
     let words = std::iter::once(program).chain(command.get_args());
@@ -94,6 +102,13 @@ fn shown(command: &Command) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cargo_does_not_hear_of_this_package() {
+        let removed = cargo().get_envs().filter(|(_, value)| value.is_none()).count();
+        // Whoever runs the tests has set them.
+        assert!(std::env::var_os("CARGO_PKG_NAME").is_some() && removed >= 10, "{removed}");
+    }
 
     #[test]
     fn failure_names_the_command() {

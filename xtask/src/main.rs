@@ -1,5 +1,5 @@
 //! The tasks of this repository: `cargo xtask test` runs everything that has to be green before a
-//! commit, `cargo xtask fuzz` looks longer for input that breaks a parser.
+//! commit; `fuzz` looks longer for input that breaks a parser, `bench` measures, `soak` kills.
 //!
 //! Nothing here depends on the product's crates, so that it compiles in seconds.
 
@@ -14,29 +14,35 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+mod bench;
 mod cache;
 mod command;
+mod corpus;
 mod fuzz;
+mod measure;
+mod product;
 mod repository;
+mod soak;
 mod test;
 
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", about = "The tasks of this repository.")]
 enum Task {
+    Bench(bench::Args),
     Fuzz(fuzz::Args),
+    Soak(soak::Args),
     Test(test::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Task::parse() {
-        Task::Fuzz(args) => fuzz::run(&args),
-        Task::Test(args) => test::run(&args),
+        Task::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Fuzz(args) => fuzz::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Soak(args) => soak::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Test(args) => Ok(test::run(&args)),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
 }

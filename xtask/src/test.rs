@@ -12,6 +12,7 @@ mod deny;
 mod fmt;
 mod layers;
 mod lint;
+mod once;
 mod tidy;
 mod tools;
 mod unit;
@@ -22,7 +23,7 @@ struct Part {
     run: fn() -> anyhow::Result<()>,
 }
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     Part { name: "fmt", run: fmt::run },
     Part { name: "tidy", run: tidy::run },
     Part { name: "layers", run: layers::run },
@@ -31,6 +32,7 @@ const PARTS: [Part; 8] = [
     Part { name: "vectors", run: vectors::run },
     Part { name: "tools", run: tools::run },
     Part { name: "unit", run: unit::run },
+    Part { name: "once", run: once::run },
 ];
 
 /// Run everything that has to be green before a commit.
@@ -74,7 +76,7 @@ struct Row {
     seconds: f64,
 }
 
-pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+pub(crate) fn run(args: &Args) -> ExitCode {
     let is_wanted = |part: &&Part| args.only.is_empty() || args.only.iter().any(|n| n == part.name);
     let mut rows = Vec::new();
     for part in PARTS.iter().filter(is_wanted) {
@@ -86,14 +88,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     println!("\n{}", table(&rows));
     let is_red = rows.iter().any(|row| matches!(row.outcome, Outcome::Failed(_)));
-    // The table says it all, and its last line is to stay the last.
-    if is_red { std::process::exit(1) } else { Ok(()) }
+    if is_red { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// The table, a line for everything that is not green, and the counts as the last line.
 fn table(rows: &[Row]) -> String {
-    let mut table = format!("{:8} {:7} {:>7}\n", "part", "result", "seconds");
-    let mut reasons = String::new();
+    let mut lines = vec!["part     result  seconds".to_owned()];
+    let mut reasons = Vec::new();
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for Row { name, outcome, seconds } in rows {
         let (count, result, reason) = match outcome {
@@ -102,11 +103,13 @@ fn table(rows: &[Row]) -> String {
             Outcome::Skipped(reason) => (&mut skipped, "skipped", Some(reason)),
         };
         *count += 1;
-        table += &format!("{name:8} {result:7} {seconds:7.1}\n");
-        reasons.extend(reason.map(|reason| format!("{name}: {reason}\n")));
+        lines.push(format!("{name:8} {result:7} {seconds:7.1}"));
+        reasons.extend(reason.map(|reason| format!("{name}: {reason}")));
     }
+    lines.append(&mut reasons);
     let skipped = if skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
-    format!("{table}{reasons}{passed} passed, {failed} failed{skipped}\n")
+    lines.push(format!("{passed} passed, {failed} failed{skipped}"));
+    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -137,8 +140,8 @@ mod tests {
                         deny     skipped     1.2\n\
                         tidy: 3 findings\n\
                         deny: no network\n\
-                        1 passed, 1 failed, 1 skipped\n";
+                        1 passed, 1 failed, 1 skipped";
         assert_eq!(table(&rows), expected);
-        assert!(table(&rows[..1]).ends_with("1 passed, 0 failed\n"));
+        assert!(table(&rows[..1]).ends_with("\n1 passed, 0 failed"));
     }
 }

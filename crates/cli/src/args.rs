@@ -1,13 +1,14 @@
 //! What can be typed: commands, flags and their meaning. Names and short flags mean what they mean
 //! in kubectl.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Who did what, when, from where and why in a Kubernetes cluster
 #[derive(Debug, Parser)]
-#[command(name = "whodid", version, about, max_term_width = 100)]
+#[command(name = "whodid", version, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -15,9 +16,15 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Take audit events from API servers into the record, as they happen
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(ServeArgs),
     /// Take audit events from files into the record
     #[command(after_help = IMPORT_EXAMPLES)]
     Import(ImportArgs),
+    /// Show events as they happen
+    #[command(after_help = TAIL_EXAMPLES)]
+    Tail(TailArgs),
     /// Find requests with the search language
     #[command(after_help = SEARCH_EXAMPLES)]
     Search(SearchArgs),
@@ -38,6 +45,15 @@ pub enum Command {
     Completion(CompletionArgs),
 }
 
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  # Let the API server of cluster prod send, from another machine
+  whodid ingest token create prod --source control-plane-1
+  whodid serve --ingest-listen 0.0.0.0:8443 --tls-name whodid.example.com
+
+  # On this machine alone, without TLS
+  whodid serve --insecure-http --listen 127.0.0.1:7443";
+
 const IMPORT_EXAMPLES: &str = "\
 Examples:
   # Take in what an API server has logged so far, rotated files too
@@ -56,6 +72,14 @@ Examples:
 
   # A word in anything that was sent or answered
   whodid search 'body:\"xmrig\"'";
+
+const TAIL_EXAMPLES: &str = "\
+Examples:
+  # What people do, as it happens
+  whodid tail actor_kind:human -action:read
+
+  # Every exec and every refusal, from the server of another machine, as JSON lines
+  whodid tail 'action:exec OR outcome:denied' --server https://whodid.example.com:7443 -o jsonl";
 
 const WHO_EXAMPLES: &str = "\
 Examples:
@@ -90,6 +114,34 @@ pub struct StoreArgs {
 }
 
 #[derive(Args, Debug)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Address to be asked at, of this machine; port 0 takes any that is free
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7443")]
+    pub listen: SocketAddr,
+    /// Address that API servers send to, if it is another
+    #[arg(long, value_name = "ADDR")]
+    pub ingest_listen: Option<SocketAddr>,
+    /// Certificate chain, PEM; without one, an authority in DIR/tls makes it
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Key of the certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Another name or address that the own certificate is good for
+    #[arg(long, value_name = "NAME", conflicts_with = "tls_cert")]
+    pub tls_name: Vec<String>,
+    /// Speak HTTP without TLS, on this machine only
+    #[arg(long, conflicts_with_all = ["tls_cert", "tls_name"])]
+    pub insecure_http: bool,
+    /// What to take out before writing: `default` (values of Secrets, tokens), `off`, or a file
+    /// of rules
+    #[arg(long, value_name = "off|default|FILE", default_value = "default")]
+    pub redaction: String,
+}
+
+#[derive(Args, Debug)]
 pub struct ImportArgs {
     #[command(flatten)]
     pub store: StoreArgs,
@@ -106,6 +158,57 @@ pub struct ImportArgs {
     /// Do not show progress
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// Which server is asked.
+#[derive(Args, Clone, Debug)]
+pub struct ServerArgs {
+    /// Server to ask instead of the record itself
+    #[arg(long, short = 's', value_name = "URL", env = "WHODID_SERVER")]
+    pub server: Option<String>,
+    /// Token that the server printed when it started
+    #[arg(long, value_name = "TOKEN", env = "WHODID_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Authority of the server's certificate, PEM; the one in the record's folder if it is there
+    #[arg(long, value_name = "FILE", env = "WHODID_CA")]
+    pub ca: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct TailArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// What to show, for example: action:exec ns:payments (see docs/query.md)
+    #[arg(value_name = "QUERY")]
+    pub query: Vec<String>,
+    /// Only this namespace
+    #[arg(long, short = 'n', value_name = "NS")]
+    pub namespace: Option<String>,
+    /// Only this cluster
+    #[arg(long, value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// Begin with the newest so many
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub last: usize,
+    /// Begin behind this cursor, as an earlier run gave it
+    #[arg(long, value_name = "CURSOR", conflicts_with = "last")]
+    pub after: Option<String>,
+    #[command(flatten)]
+    pub look: OutputArgs,
+    /// Output format
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    pub output: TailFormat,
+}
+
+/// Formats of events that keep coming.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TailFormat {
+    Table,
+    Wide,
+    Jsonl,
+    Name,
 }
 
 /// Which events, and when.
@@ -156,6 +259,8 @@ pub enum ColorWhen {
 pub struct SearchArgs {
     #[command(flatten)]
     pub store: StoreArgs,
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// What to find, for example: verb:delete ns:payments -dry_run:true (see docs/query.md)
     #[arg(value_name = "QUERY")]
     pub query: Vec<String>,
@@ -238,6 +343,48 @@ pub enum IngestCommand {
 A damaged file is kept as FILE.damaged. For every event that was acknowledged and cannot be read
 any more, a leaf is written that says so.")]
     Repair(StoreArgs),
+    /// Tokens that API servers send with
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Client certificates that API servers send with
+    #[command(subcommand)]
+    Certificate(CertificateCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token and print it, once
+    Create(CredentialArgs),
+    /// List who may send
+    List(StoreArgs),
+    /// Revoke all tokens and certificates of a source
+    Revoke(CredentialArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CertificateCommand {
+    /// Make a client certificate, signed by the server's own authority
+    Create(CertificateArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct CredentialArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Cluster whose events are sent
+    pub cluster: String,
+    /// Name of the API server; its events carry it as `webhook/NAME`
+    #[arg(long, value_name = "NAME")]
+    pub source: String,
+}
+
+#[derive(Args, Debug)]
+pub struct CertificateArgs {
+    #[command(flatten)]
+    pub credential: CredentialArgs,
+    /// Folder for client.crt and client.key
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub out: PathBuf,
 }
 
 #[derive(Args, Debug)]

@@ -1,20 +1,24 @@
 //! The commands, and what several of them share: opening the record, and the query that the
 //! flags narrow.
 
+use whodid_api::{Client, Endpoint};
 use whodid_engine::Engine;
 use whodid_query::{Expr, Field, Known, Query, Term, Test, Value};
 use whodid_store::{Clock, Reader, SystemClock};
 
-use crate::args::{ScopeArgs, StoreArgs};
+use crate::args::{ScopeArgs, ServerArgs, StoreArgs};
 use crate::failure::Failure;
 
 pub mod compact;
 pub mod completion;
+pub mod credential;
 pub mod demo;
 pub mod import;
 pub mod ingest;
 pub mod search;
+pub mod serve;
 pub mod show;
+pub mod tail;
 pub mod who;
 
 /// Opens the record for reading; what cannot be read is said on stderr.
@@ -24,6 +28,30 @@ pub async fn open(store: &StoreArgs) -> Result<Engine, Failure> {
         eprintln!("warning: {warning}");
     }
     Ok(Engine::new(snapshot).await?)
+}
+
+/// The server that is asked: the one named, else the one that writes the record.
+pub fn client(server: &ServerArgs, store: &StoreArgs) -> Result<Client, Failure> {
+    let dir = &store.data_dir;
+    let endpoint = match &server.server {
+        Some(url) => {
+            let own = dir.join("tls/ca.crt");
+            let authority = server.ca.clone().or_else(|| own.is_file().then_some(own));
+            let authority = authority.filter(|_| url.starts_with("https:"));
+            Endpoint::Url { url: url.clone(), token: server.token.clone(), authority }
+        }
+        None => Endpoint::Socket(dir.join("whodid.sock")),
+    };
+    if let Endpoint::Socket(path) = &endpoint
+        && !path.exists()
+    {
+        let dir = dir.display();
+        return Err(Failure::Unavailable(format!(
+            "no server writes to {dir}; start one with `whodid serve --data-dir {dir}`, or name \
+             one with --server URL"
+        )));
+    }
+    Ok(Client::new(endpoint)?)
 }
 
 /// The current time, in microseconds since 1970.
@@ -60,14 +88,14 @@ pub fn narrowed(scope: &ScopeArgs) -> Result<Expr, Failure> {
 
 /// A bound of time: a length of time ago, as kubectl takes it, or what the search language takes.
 fn bound(flag: &str, relation: &str, time: &str) -> Result<Expr, Failure> {
-    let is_length = time.starts_with(|c: char| c.is_ascii_digit())
-        && time.ends_with(['s', 'm', 'h', 'd', 'w']);
+    let is_length =
+        time.starts_with(|c: char| c.is_ascii_digit()) && time.ends_with(['s', 'm', 'h', 'd', 'w']);
     let ago = if is_length { "-" } else { "" };
     match whodid_query::parse(&format!("time:{relation}{ago}{time}")) {
         Ok(query) => Ok(query.expr),
         Err(_) => Err(Failure::Usage(format!(
-            "--{flag} {time}: write a length of time such as 2h or 7d, a date such as 2026-11-22, or \
-             a time such as 2026-11-22T17:25:00Z"
+            "--{flag} {time}: write a length of time such as 2h or 7d, a date such as 2026-11-22, \
+             or a time such as 2026-11-22T17:25:00Z"
         ))),
     }
 }

@@ -58,6 +58,25 @@ impl From<whodid_engine::Error> for Failure {
     }
 }
 
+impl From<whodid_server::Error> for Failure {
+    fn from(error: whodid_server::Error) -> Self {
+        match error {
+            whodid_server::Error::Config(faults) => Failure::Usage(faults.join("\n")),
+            whodid_server::Error::Store(error) => error.into(),
+            other => Failure::Unavailable(other.to_string()),
+        }
+    }
+}
+
+impl From<whodid_api::Error> for Failure {
+    fn from(error: whodid_api::Error) -> Self {
+        match error {
+            whodid_api::Error::Refused { status: 400, detail } => Failure::Usage(detail),
+            other => Failure::Unavailable(other.to_string()),
+        }
+    }
+}
+
 /// Writing to stdout fails when its reader has gone, as `head` does; that is no error.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {

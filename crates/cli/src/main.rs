@@ -9,11 +9,19 @@
     clippy::print_stderr,
     reason = "a command line prints; data goes to stdout, everything else to stderr"
 )]
-#![allow(clippy::disallowed_methods, reason = "the files read here are the user's, not the store's")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the files read here are the user's, not the store's"
+)]
 #![allow(unreachable_pub, reason = "`pub` says what a module is for; a binary has no other users")]
 #![cfg_attr(
     test,
-    allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::string_slice
+    )
 )]
 
 mod args;
@@ -80,7 +88,9 @@ fn negated_term(arg: std::ffi::OsString) -> std::ffi::OsString {
 
 async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
+        Command::Serve(args) => command::serve::run(args).await,
         Command::Import(args) => command::import::run(args).await,
+        Command::Tail(args) => command::tail::run(args).await,
         Command::Search(args) => command::search::run(args).await,
         Command::Who(args) => command::who::run(args).await,
         Command::Show(args) => command::show::run(args).await,

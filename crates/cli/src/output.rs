@@ -83,12 +83,7 @@ pub fn sentence(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\n' => out.push_str("\\n"),
-            c if c != ' ' && (c.is_whitespace() || is_invisible(c)) => {
-                let mut units = [0; 2];
-                for unit in c.encode_utf16(&mut units) {
-                    out.push_str(&format!("\\u{unit:04x}"));
-                }
-            }
+            c if c != ' ' && (c.is_whitespace() || is_invisible(c)) => escape(c, &mut out),
             c => out.push(c),
         }
     }
@@ -98,9 +93,15 @@ pub fn sentence(text: &str) -> String {
 /// Control characters, and those that change the direction or join of others (Unicode `Cf`).
 fn is_invisible(c: char) -> bool {
     c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+        || matches!(
+            c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{202a}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 /// Writes to stdout as a whole; a reader that has gone is the caller's to notice.
@@ -113,12 +114,35 @@ pub fn print(text: &str) -> std::io::Result<()> {
 /// A JSON document, indented.
 pub fn pretty(value: &serde_json::Value) -> String {
     // Values always have a JSON form.
-    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+    harmless(&serde_json::to_string_pretty(value).unwrap_or_default()) + "\n"
+}
+
+/// A JSON document on one line.
+pub fn json_line(value: &serde_json::Value) -> String {
+    harmless(&value.to_string()) + "\n"
+}
+
+/// Escapes in JSON what a terminal would act on, or not show; it only stands in strings.
+fn harmless(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c != '\n' && is_invisible(c) { escape(c, &mut out) } else { out.push(c) }
+    }
+    out
+}
+
+fn escape(c: char, out: &mut String) {
+    let mut units = [0; 2];
+    for unit in c.encode_utf16(&mut units) {
+        out.push_str(&format!("\\u{unit:04x}"));
+    }
 }
 
 /// The same document as YAML.
 pub fn yaml(value: &serde_json::Value) -> String {
-    serde_saphyr::to_string(value).unwrap_or_default()
+    let text = serde_saphyr::to_string(value).unwrap_or_default();
+    // JSON is YAML as well (YAML 1.2 §1.3), and escapes everything.
+    if text.chars().any(|c| c != '\n' && is_invisible(c)) { pretty(value) } else { text }
 }
 
 #[cfg(test)]

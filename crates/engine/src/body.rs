@@ -44,14 +44,18 @@ impl BodyTest {
             Test::Is(Value::Text(wanted)) => *text == **wanted,
             Test::Matches(pattern) => pattern.matches(&text),
             Test::Words(_) => self.words.as_ref().is_some_and(|words| words.is_in(text.as_bytes())),
-            Test::Compare(relation, Value::Text(wanted)) => relates(*relation, text.as_ref().cmp(wanted)),
+            Test::Compare(relation, Value::Text(wanted)) => {
+                relates(*relation, text.as_ref().cmp(wanted))
+            }
             Test::Compare(relation, wanted) => {
                 number_order(&text, wanted).is_some_and(|order| relates(*relation, order))
             }
             Test::Within(low, high) => {
                 let meets = |end: &Option<Value>, relation| match end {
                     None => true,
-                    Some(end) => number_order(&text, end).is_some_and(|order| relates(relation, order)),
+                    Some(end) => {
+                        number_order(&text, end).is_some_and(|order| relates(relation, order))
+                    }
                 };
                 meets(low, Comparison::GreaterOrEqual) && meets(high, Comparison::LessOrEqual)
             }

@@ -11,7 +11,9 @@ use arrow::array::{Array, ArrayRef, BinaryArray};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::functions_nested::expr_fn::array_has;
 use datafusion::logical_expr::{Expr, lit};
-use whodid_query::{Comparison, Field, Known, Moment, ObjectRef, Side, Term, Test, Value, Wildcard};
+use whodid_query::{
+    Comparison, Field, Known, Moment, ObjectRef, Side, Term, Test, Value, Wildcard,
+};
 use whodid_store::uuid_bytes;
 
 use crate::error::{Error, Result};
@@ -20,11 +22,33 @@ use crate::text::{WordFinder, like};
 
 /// The columns of `events` that hold what a person wrote or would read.
 const TEXT_COLUMNS: [&str; 27] = [
-    "request_uri", "verb", "username", "user_uid", "user_groups", "user_extra",
-    "impersonated_username", "impersonated_uid", "impersonated_groups", "impersonated_extra",
-    "source_ips", "user_agent", "resource", "namespace", "name", "object_uid", "api_group",
-    "subresource", "object", "message", "reason", "status_details", "decision_reason",
-    "annotations", "exec_command", "audit_id_text", "raw",
+    "request_uri",
+    "verb",
+    "username",
+    "user_uid",
+    "user_groups",
+    "user_extra",
+    "impersonated_username",
+    "impersonated_uid",
+    "impersonated_groups",
+    "impersonated_extra",
+    "source_ips",
+    "user_agent",
+    "resource",
+    "namespace",
+    "name",
+    "object_uid",
+    "api_group",
+    "subresource",
+    "object",
+    "message",
+    "reason",
+    "status_details",
+    "decision_reason",
+    "annotations",
+    "exec_command",
+    "audit_id_text",
+    "raw",
 ];
 
 /// What a query needs to know besides the rows it looks at.
@@ -99,7 +123,7 @@ impl Translator {
 
     fn term(&self, term: &Term) -> Result<Expr> {
         match &term.field {
-            Field::Known(known) => self.known(*known, &term.test),
+            Field::Known(known) => Ok(self.known(*known, &term.test)),
             Field::Annotation(key) => Ok(annotation(key, &term.test)),
             Field::Body(side, path) if path.is_empty() && term.test == Test::Exists => {
                 Ok(has_body(*side))
@@ -119,8 +143,8 @@ impl Translator {
         }
     }
 
-    fn known(&self, known: Known, test: &Test) -> Result<Expr> {
-        Ok(match known {
+    fn known(&self, known: Known, test: &Test) -> Expr {
+        match known {
             Known::Time | Known::Received => self.time(known.name(), test),
             Known::Seq | Known::Code => integer(column(known.name()), test),
             Known::Redacted => {
@@ -128,36 +152,27 @@ impl Translator {
                 integer(datafusion::functions::expr_fn::coalesce(vec![count, lit(0_i32)]), test)
             }
             Known::DryRun | Known::Truncated => flag(column(known.name()), test),
-            Known::Duplicate => flag(self.marked("duplicate", &self.completed), test),
-            Known::Conflict => flag(self.marked("conflict", &self.contradicted), test),
+            Known::Duplicate => flag(marked("duplicate", &self.completed), test),
+            Known::Conflict => flag(marked("conflict", &self.contradicted), test),
             Known::Raw => flag(column("raw_reason").is_not_null(), test),
             Known::AuditId => audit_id(test),
             Known::Group => groups(test),
             Known::Ip => addresses(test),
             Known::Object => object(test),
             Known::Id => match test {
-                Test::Is(Value::EventId { cluster, seq }) => {
-                    column("cluster").eq(text(cluster)).and(column("seq").eq(lit(seq.cast_signed())))
-                }
+                Test::Is(Value::EventId { cluster, seq }) => column("cluster")
+                    .eq(text(cluster))
+                    .and(column("seq").eq(lit(seq.cast_signed()))),
                 // Every event has an id; what else the parser allows is `id:*`.
                 _ => lit(true),
             },
             other => plain(column(column_name(other)), test),
-        })
-    }
-
-    /// A mark that stands on the row itself, or that a later event put on it.
-    fn marked(&self, name: &str, after_the_fact: &Arc<EventSet>) -> Expr {
-        if after_the_fact.is_empty() {
-            return column(name);
         }
-        let later = Arc::clone(after_the_fact).expression(column("cluster"), column("seq"));
-        column(name).or(later)
     }
 
     /// What is in the record once: no duplicate, and nothing that a fuller event completes.
     pub(crate) fn is_first(&self) -> Expr {
-        Expr::IsNotTrue(Box::new(self.marked("duplicate", &self.completed)))
+        Expr::IsNotTrue(Box::new(marked("duplicate", &self.completed)))
     }
 
     fn time(&self, name: &str, test: &Test) -> Expr {
@@ -190,6 +205,15 @@ impl Translator {
             _ => field().is_not_null(),
         }
     }
+}
+
+/// A mark that stands on the row itself, or that a later event put on it.
+fn marked(name: &str, after_the_fact: &Arc<EventSet>) -> Expr {
+    if after_the_fact.is_empty() {
+        return column(name);
+    }
+    let later = Arc::clone(after_the_fact).expression(column("cluster"), column("seq"));
+    column(name).or(later)
 }
 
 fn joined(parts: Vec<Expr>, join: fn(Expr, Expr) -> Expr, none: bool) -> Expr {
@@ -332,10 +356,8 @@ fn object(test: &Test) -> Expr {
     let from_answer = column("name")
         .is_null()
         .and(column("object").like(text(&like(&Wildcard::from_parts(behind)))));
-    let mut parts = vec![
-        matches(column("resource"), resource),
-        matches(column("name"), name).or(from_answer),
-    ];
+    let mut parts =
+        vec![matches(column("resource"), resource), matches(column("name"), name).or(from_answer)];
     if let Some(namespace) = namespace {
         parts.push(matches(column("namespace"), namespace));
     }

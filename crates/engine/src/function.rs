@@ -85,11 +85,7 @@ impl ScalarUDFImpl for RowTest {
 
 /// Calls `look` with each text in a row of a column: of a text column its value, of a list its
 /// elements, of a map its values; bytes are read as UTF-8 as far as they are. Stops at `true`.
-pub(crate) fn any_text(
-    column: &ArrayRef,
-    row: usize,
-    look: &mut dyn FnMut(&str) -> bool,
-) -> bool {
+pub(crate) fn any_text(column: &ArrayRef, row: usize, look: &mut dyn FnMut(&str) -> bool) -> bool {
     if column.is_null(row) {
         return false;
     }

@@ -7,16 +7,23 @@
 
 #![cfg_attr(
     test,
-    allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::string_slice
+    )
 )]
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::context::{SessionConfig, SessionContext};
 use datafusion::logical_expr::{Expr, lit};
+use serde_json::{Map, Value};
 use url::Url;
 use whodid_query::{Field, Query, Side, Term};
 use whodid_store::{Original, RowBodies, Rows, Snapshot, Table};
@@ -25,6 +32,7 @@ mod body;
 mod error;
 mod filter;
 mod function;
+pub mod live;
 mod row;
 mod search;
 mod status;
@@ -116,13 +124,21 @@ impl Engine {
         self.contradicted.contains(&id.cluster, id.seq)
     }
 
+    /// An event as JSON, with what later events say about it.
+    pub fn json(&self, row: &Row) -> Map<String, Value> {
+        let mut object = row.json();
+        if self.is_contradicted(&row.id()) {
+            object.insert("contradicted".into(), true.into());
+        }
+        object
+    }
+
     /// Prepares what a query needs besides the rows of `events`.
     pub(crate) async fn translator(&self, query: &Query, now: i64) -> Result<Translator> {
         let mut bodies = HashMap::new();
         for term in body_terms(&query.expr) {
-            let name = term.to_string();
-            if !bodies.contains_key(&name) {
-                bodies.insert(name, Arc::new(self.events_with_bodies(term).await?));
+            if let Entry::Vacant(missing) = bodies.entry(term.to_string()) {
+                missing.insert(Arc::new(self.events_with_bodies(term).await?));
             }
         }
         let (completed, contradicted) =
@@ -132,11 +148,7 @@ impl Engine {
 
     /// The events one of whose bodies passes a term.
     async fn events_with_bodies(&self, term: &Term) -> Result<EventSet> {
-        let (side, path) = match &term.field {
-            Field::Body(side, path) => (*side, path.as_slice()),
-            _ => (Side::Either, &[][..]),
-        };
-        let test = BodyTest::new(path, &term.test).map_err(|_| Error::TooManyWords)?;
+        let (side, test) = body_test(term)?;
         let passes = row_test("body_passes", vec![column("json")], move |columns, row| {
             let holds = &mut |json: &str| test.holds(json);
             columns.iter().any(|column| function::any_text(column, row, holds))
@@ -186,32 +198,10 @@ impl Engine {
             let events = self.events().await?.filter(one_of(share))?.collect().await?;
             let bodies = self.bodies().await?.filter(one_of(share))?.collect().await?;
             for batch in &events {
-                self.collect_originals(batch, &bodies, &mut found)?;
+                collect_originals(batch, &bodies, &mut found)?;
             }
         }
-        ids.iter()
-            .map(|id| found.remove(id).ok_or_else(|| Error::NoEvent(id.clone())))
-            .collect()
-    }
-
-    fn collect_originals(
-        &self,
-        events: &RecordBatch,
-        bodies: &[RecordBatch],
-        found: &mut HashMap<EventId, Result<(Original, RowBodies), whodid_store::Error>>,
-    ) -> Result<()> {
-        let by_cluster = by_cluster(bodies)?;
-        let mut rows: HashMap<String, Rows<'_>> = HashMap::new();
-        for (row, event) in Row::all(std::slice::from_ref(events)).enumerate() {
-            let id = event.id();
-            if !rows.contains_key(&id.cluster) {
-                let bodies = by_cluster.get(&id.cluster).map_or(&[][..], Vec::as_slice);
-                rows.insert(id.cluster.clone(), Rows::new(events, bodies)?);
-            }
-            let Some(rows) = rows.get(&id.cluster) else { continue };
-            found.insert(id, rows.original(row).map(|original| (original, rows.row_bodies(row))));
-        }
-        Ok(())
+        ids.iter().map(|id| found.remove(id).ok_or_else(|| Error::NoEvent(id.clone()))).collect()
     }
 
     /// The events that carry an audit ID.
@@ -225,9 +215,62 @@ impl Engine {
         });
         let query = Query { expr: wanted };
         let filter = self.translator(&query, 0).await?.expr(&query.expr)?;
-        let sorted = self.events().await?.filter(filter)?.sort_by(vec![column("cluster"), column("seq")])?;
+        let sorted =
+            self.events().await?.filter(filter)?.sort_by(vec![column("cluster"), column("seq")])?;
         Ok(Row::all(&sorted.collect().await?).collect())
     }
+}
+
+/// Puts together what came in as the events of a batch.
+fn collect_originals(
+    events: &RecordBatch,
+    bodies: &[RecordBatch],
+    found: &mut HashMap<EventId, Result<(Original, RowBodies), whodid_store::Error>>,
+) -> Result<()> {
+    let by_cluster = by_cluster(bodies)?;
+    let mut rows: HashMap<String, Rows<'_>> = HashMap::new();
+    for (row, event) in Row::all(std::slice::from_ref(events)).enumerate() {
+        let id = event.id();
+        let rows = match rows.entry(id.cluster.clone()) {
+            Entry::Occupied(rows) => rows.into_mut(),
+            Entry::Vacant(missing) => {
+                let bodies = by_cluster.get(&id.cluster).map_or(&[][..], Vec::as_slice);
+                missing.insert(Rows::new(events, bodies)?)
+            }
+        };
+        found.insert(id, rows.original(row).map(|original| (original, rows.row_bodies(row))));
+    }
+    Ok(())
+}
+
+/// For each term about bodies, by its text, the events whose bodies pass.
+pub(crate) type BodyTests = HashMap<String, Arc<EventSet>>;
+
+/// What a term asks of bodies, and of whose.
+fn body_test(term: &Term) -> Result<(Side, BodyTest)> {
+    let (side, path) = match &term.field {
+        Field::Body(side, path) => (*side, path.as_slice()),
+        _ => (Side::Either, &[][..]),
+    };
+    let test = BodyTest::new(path, &term.test).map_err(|_| Error::TooManyWords)?;
+    Ok((side, test))
+}
+
+/// The events of rows of `bodies` from memory whose body passes a term.
+pub(crate) fn passing_bodies(term: &Term, cluster: &str, bodies: &RecordBatch) -> Result<EventSet> {
+    let (side, test) = body_test(term)?;
+    let mut set = EventSet::default();
+    for row in Row::all(std::slice::from_ref(bodies)) {
+        let is_of_side = match row.text("member") {
+            Some("requestObject") => side != Side::Response,
+            Some("responseObject") => side != Side::Request,
+            _ => false,
+        };
+        if is_of_side && row.text("json").is_some_and(|json| test.holds(json)) {
+            set.insert(cluster, row.int("seq").unwrap_or_default().cast_unsigned());
+        }
+    }
+    Ok(set)
 }
 
 /// An expression that holds for the rows of some events, and lets files be pruned.

@@ -33,7 +33,8 @@ impl FromStr for EventId {
             whodid_store::check_cluster(cluster).ok()?;
             Some(EventId { cluster: cluster.to_owned(), seq: seq.parse().ok()? })
         });
-        parsed.ok_or_else(|| format!("{text:?} is no event id; write CLUSTER/SEQ, as in prod/18231"))
+        parsed
+            .ok_or_else(|| format!("{text:?} is no event id; write CLUSTER/SEQ, as in prod/18231"))
     }
 }
 
@@ -59,9 +60,9 @@ pub struct Row {
 
 impl Row {
     pub(crate) fn all(batches: &[RecordBatch]) -> impl Iterator<Item = Row> {
-        batches.iter().flat_map(|batch| {
-            (0..batch.num_rows()).map(|row| Row { batch: batch.clone(), row })
-        })
+        batches
+            .iter()
+            .flat_map(|batch| (0..batch.num_rows()).map(|row| Row { batch: batch.clone(), row }))
     }
 
     fn column<T: Array + 'static>(&self, name: &str) -> Option<&T> {
@@ -99,7 +100,9 @@ impl Row {
     pub fn texts(&self, name: &str) -> Vec<String> {
         let Some(lists) = self.column::<ListArray>(name) else { return Vec::new() };
         let elements = lists.value(self.row);
-        let Some(texts) = elements.as_any().downcast_ref::<StringArray>() else { return Vec::new() };
+        let Some(texts) = elements.as_any().downcast_ref::<StringArray>() else {
+            return Vec::new();
+        };
         texts.iter().flatten().map(str::to_owned).collect()
     }
 
@@ -122,8 +125,15 @@ impl Row {
     /// Every known column as JSON: times as RFC 3339, the audit ID as text. What only serves to
     /// give the original back is left out.
     pub fn json(&self) -> Map<String, Value> {
-        const INTERNAL: [&str; 7] =
-            ["form", "text", "raw", "audit_id", "audit_id_text", "request_object", "response_object"];
+        const INTERNAL: [&str; 7] = [
+            "form",
+            "text",
+            "raw",
+            "audit_id",
+            "audit_id_text",
+            "request_object",
+            "response_object",
+        ];
         let mut object = Map::new();
         object.insert("id".into(), self.id().to_string().into());
         for field in self.batch.schema().fields() {

@@ -241,12 +241,10 @@ impl Seen {
     /// Newest first, the first event of a request is that of its last stage; another of the same
     /// stage is no repetition.
     fn is_new(&mut self, found: &Match) -> bool {
-        match self.0.get(&found.request) {
-            Some(stage) => *stage == found.stage,
-            None => {
-                self.0.insert(found.request.clone(), found.stage);
-                true
-            }
+        if let Some(stage) = self.0.get(&found.request) {
+            return *stage == found.stage;
         }
+        self.0.insert(found.request.clone(), found.stage);
+        true
     }
 }

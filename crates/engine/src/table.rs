@@ -42,10 +42,7 @@ pub(crate) struct SnapshotTable {
 
 impl SnapshotTable {
     pub(crate) fn new(table: Table, snapshot: Snapshot) -> Self {
-        let file_schema = file_schema(table);
-        let fields = file_schema.fields().iter().cloned().chain(partitions());
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        SnapshotTable { table, snapshot, schema }
+        SnapshotTable { table, snapshot, schema: table_schema(table) }
     }
 
     /// The files that may hold rows for which the predicate holds.
@@ -84,9 +81,10 @@ impl SnapshotTable {
         let groups = files
             .chunks(share)
             .map(|share| FileGroup::new(share.iter().map(|file| self.partitioned(file)).collect()));
-        let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE_URL)?, Arc::new(source))
-            .with_file_groups(groups.collect())
-            .with_projection_indices(projection.cloned())?;
+        let config =
+            FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE_URL)?, Arc::new(source))
+                .with_file_groups(groups.collect())
+                .with_projection_indices(projection.cloned())?;
         Ok(DataSourceExec::from_data_source(config.build()))
     }
 
@@ -113,6 +111,17 @@ impl SnapshotTable {
     }
 }
 
+/// The columns of `events`.
+pub(crate) fn events_table_schema() -> SchemaRef {
+    table_schema(Table::Events)
+}
+
+fn table_schema(table: Table) -> SchemaRef {
+    let file_schema = file_schema(table);
+    let fields = file_schema.fields().iter().cloned().chain(partitions());
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
 fn file_schema(table: Table) -> SchemaRef {
     match table {
         Table::Events => events_schema(),
@@ -129,7 +138,11 @@ fn partitions() -> Vec<FieldRef> {
 }
 
 /// Adds to a batch from memory what stands in the path of a file.
-fn with_partitions(schema: &SchemaRef, batch: &RecordBatch, cluster: &str) -> Result<RecordBatch> {
+pub(crate) fn with_partitions(
+    schema: &SchemaRef,
+    batch: &RecordBatch,
+    cluster: &str,
+) -> Result<RecordBatch> {
     let rows = batch.num_rows();
     let received = batch
         .column_by_name("received")

@@ -6,14 +6,15 @@
 //! Bytes that follow no JSON structure come out as [`Item::Broken`], up to the end of their line,
 //! and reading goes on with the next line: one truncated line of a log file costs no other.
 
-use sha2::{Digest, Sha256};
+mod oversized;
+
+pub use oversized::{HEAD_BYTES, Oversized};
+
+use oversized::Tail;
 
 /// An event longer than this is not kept whole (`--audit-*-truncate-max-event-size` is 100 KiB
 /// where it is switched on at all).
 pub const EVENT_BYTES_MAX: usize = 16 << 20;
-
-/// How much is kept of an event that is too long.
-pub const HEAD_BYTES: usize = 64 << 10;
 
 /// Structure nested deeper than this is treated as no structure.
 const NESTING_MAX: usize = 1 << 20;
@@ -34,17 +35,6 @@ pub enum Item<'a> {
     Broken(&'a [u8]),
     /// A value longer than [`EVENT_BYTES_MAX`]: what is left of it.
     Oversized(Oversized),
-}
-
-/// What is kept of an event that is too long to keep.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Oversized {
-    /// Its first [`HEAD_BYTES`] bytes.
-    pub head: Vec<u8>,
-    /// Its length in bytes.
-    pub bytes: u64,
-    /// The SHA-256 of all of it.
-    pub sha256: [u8; 32],
 }
 
 /// How far a stream has been taken in: enough to go on from there later.
@@ -77,14 +67,6 @@ pub struct Splitter {
     /// Where structure broke last, and how often in a row.
     broke_at: (u64, u32),
     oversized: Option<Box<Tail>>,
-}
-
-/// The part of an oversized item that is already gone from the buffer.
-#[derive(Debug, Default)]
-struct Tail {
-    head: Vec<u8>,
-    bytes: u64,
-    hash: Sha256,
 }
 
 /// Where the scanner stands within the structure of the stream.
@@ -259,10 +241,17 @@ impl Splitter {
     /// Where the broken item that breaks at `at` ends: at the end of its first line, so that a
     /// truncated line does not swallow the one after it. `None` while that end is not seen.
     fn broken_until(&mut self, at: usize) -> Option<usize> {
-        let offset = self.base + at as u64;
-        let retries = if self.broke_at.0 == offset { self.broke_at.1 + 1 } else { 0 };
-        self.broke_at = (offset, retries);
-        let from = if retries > RETRIES_MAX || self.oversized.is_some() { at } else { self.start };
+        // Else it broke before, and only the line end was missing.
+        if self.scan.expect != Expect::InBroken {
+            let offset = self.base + at as u64;
+            let retries = if self.broke_at.0 == offset { self.broke_at.1 + 1 } else { 0 };
+            self.broke_at = (offset, retries);
+        }
+        let from = match self.broke_at {
+            _ if self.oversized.is_some() => at,
+            (_, ..=RETRIES_MAX) => self.start,
+            (offset, _) => usize::try_from(offset - self.base).unwrap_or(at),
+        };
         let line_end = self
             .buffer
             .get(from..)
@@ -481,20 +470,6 @@ impl Splitter {
 
 fn is_scalar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')
-}
-
-impl Tail {
-    fn add(&mut self, bytes: &[u8]) {
-        let room = HEAD_BYTES - self.head.len();
-        self.head.extend(bytes.iter().take(room));
-        self.bytes += bytes.len() as u64;
-        self.hash.update(bytes);
-    }
-
-    fn end(mut self, last: &[u8]) -> Oversized {
-        self.add(last);
-        Oversized { head: self.head, bytes: self.bytes, sha256: self.hash.finalize().into() }
-    }
 }
 
 #[cfg(test)]

@@ -104,7 +104,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn format_then_parse_is_the_identity(micros in -62_135_596_800_000_000_i64..253_370_764_800_000_000) {
+        fn format_then_parse_is_the_identity(
+            micros in -62_135_596_800_000_000_i64..253_370_764_800_000_000,
+        ) {
             let text = format(micros);
             prop_assert_eq!(parse(&text), Some(micros), "{}", text);
             prop_assert_eq!(parse_micro_time(text.as_bytes()), Some(micros));

@@ -1,30 +1,14 @@
-//! Runs the fuzzer's seeds on every build: what parses must read back from its own print.
+//! Runs the check of the fuzz target `query` over its seeds on every build.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "it is a test and reports a count")]
+#![allow(clippy::expect_used, reason = "a check says by a panic what does not hold")]
 
-use std::{env, fs, path::Path};
-
-use whodid_query::parse;
+#[path = "../../../fuzz/checks/corpus.rs"]
+mod corpus;
+#[path = "../../../fuzz/checks/query.rs"]
+mod query;
 
 #[test]
-fn seeds_read_back() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/query");
-    let mut files = 0;
-    let mut queries = 0;
-    for entry in fs::read_dir(&folder).unwrap() {
-        let path = entry.unwrap().path();
-        let bytes = fs::read(&path).unwrap();
-        let text = String::from_utf8_lossy(&bytes);
-        files += 1;
-        match parse(&text) {
-            Ok(query) => {
-                let printed = query.to_string();
-                assert_eq!(parse(&printed).as_ref(), Ok(&query), "{}", path.display());
-                queries += 1;
-            }
-            Err(error) => assert!(error.render(&text).contains('^'), "{}", path.display()),
-        }
-    }
-    println!("{files} seeds, {queries} of them queries");
-    assert!(files >= 20, "{} holds only {files} seeds", folder.display());
+fn seeds_of_query() {
+    let queries = corpus::run("query", query::check);
+    assert!(queries >= 25, "only {queries} of the seeds are queries");
 }

@@ -18,7 +18,7 @@ use crate::dedupe::{Fingerprint, Fingerprints};
 use crate::error::{Error, Result};
 use crate::positions::SourcePosition;
 use crate::row;
-use crate::wal::record::{Kind, Record};
+use crate::wal::record::{Kind, Record, UNPACKED_BYTES_MAX};
 
 /// Stands in `request_object` and `response_object` for a body that is in the table `bodies`.
 pub(crate) const COMMITTED: &str = "$c";
@@ -111,7 +111,8 @@ impl Preparer {
     pub fn begin(&self, cluster: &str, source: &str) -> Result<BatchBuilder> {
         check_cluster(cluster)?;
         if source.is_empty() || source.len() > SOURCE_BYTES_MAX {
-            let message = format!("a source has 1 to {SOURCE_BYTES_MAX} bytes, not {}", source.len());
+            let message =
+                format!("a source has 1 to {SOURCE_BYTES_MAX} bytes, not {}", source.len());
             return Err(Error::Invalid(message));
         }
         Ok(BatchBuilder {
@@ -201,7 +202,7 @@ impl BatchBuilder {
         let text = std::str::from_utf8(bytes).unwrap_or_default();
         let Some(redacted) = redact(text, &event, &self.preparer.rules) else {
             let record = Record { kind: Kind::Event, redacted: 0, request: false, response: false };
-            return self.add_event(text, &event, &record);
+            return self.add_event(text, &event, record);
         };
         let record = Record {
             kind: Kind::Event,
@@ -212,7 +213,7 @@ impl BatchBuilder {
         let row = self.rows;
         self.findings.extend(redacted.findings.into_iter().map(|finding| (row, finding)));
         match Event::parse(redacted.text.as_bytes()) {
-            Ok(event) => self.add_event(&redacted.text, &event, &record),
+            Ok(event) => self.add_event(&redacted.text, &event, record),
             // The placeholders made it longer than an event may be: keep nothing of the original.
             Err(reason) => self.add_raw(redacted.text.as_bytes(), &reason),
         }
@@ -223,7 +224,7 @@ impl BatchBuilder {
         &mut self,
         text: &str,
         event: &Event<'_>,
-        record: &Record,
+        record: Record,
     ) -> Result<()> {
         if self.is_logged {
             record.append(&mut self.records, text.as_bytes());
@@ -232,13 +233,12 @@ impl BatchBuilder {
         let form = Form::of(event).filter(|form| encode(event, *form) == text);
         row::fill(&mut self.builders, event)?;
         let committed = self.add_bodies(event, [record.request, record.response]);
-        match form {
-            Some(form) => self.builders.form.append_value(row::form_name(form)),
-            None => {
-                // Parsed as an event, so its bodies can be found.
-                let cut = entry::without_bodies(text, committed).unwrap_or_default();
-                self.builders.text.append_value(cut);
-            }
+        if let Some(form) = form {
+            self.builders.form.append_value(row::form_name(form));
+        } else {
+            // Parsed as an event, so its bodies can be found.
+            let cut = entry::without_bodies(text, committed).unwrap_or_default();
+            self.builders.text.append_value(cut);
         }
         if record.redacted > 0 {
             let count = i32::try_from(record.redacted).unwrap_or(i32::MAX);
@@ -252,16 +252,18 @@ impl BatchBuilder {
         let mut committed = [false; 2];
         let columns = [&mut self.builders.request_object, &mut self.builders.response_object];
         let bodies = [event.request_object, event.response_object];
-        for (i, (column, body)) in columns.into_iter().zip(bodies).enumerate() {
+        let members = entry::BODY_NAMES.into_iter().zip(bodies).zip(redacted);
+        for ((column, went), ((name, body), is_redacted)) in
+            columns.into_iter().zip(&mut committed).zip(members)
+        {
             let Some(body) = body else { continue };
-            if redacted.get(i) == Some(&true) {
+            if is_redacted {
                 column.append_value(body.get());
                 continue;
             }
             column.append_value(COMMITTED);
-            let name = entry::BODY_NAMES.get(i).copied().unwrap_or_default();
             self.bodies.add(self.rows, name, body.get());
-            committed.get_mut(i).map(|committed| *committed = true);
+            *went = true;
         }
         committed
     }
@@ -309,8 +311,17 @@ impl BatchBuilder {
     /// Finishes the batch.
     ///
     /// # Errors
-    /// The columns cannot be built, which is a defect.
+    /// It holds more than [`BATCH_ROWS_MAX`] events, or more bytes than a frame may have: ask
+    /// [`has_room`](Self::has_room) before each item.
     pub fn finish(mut self) -> Result<Batch> {
+        if self.rows > BATCH_ROWS_MAX || self.records.len() > UNPACKED_BYTES_MAX {
+            let message = format!(
+                "{} events of {} bytes do not fit into one batch",
+                self.rows,
+                self.records.len()
+            );
+            return Err(Error::Invalid(message));
+        }
         let source = std::iter::repeat_n(Some(&*self.source), self.rows);
         let source: ArrayRef = Arc::new(source.collect::<StringViewArray>());
         let mut columns = self.builders.finish();

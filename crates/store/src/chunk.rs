@@ -44,7 +44,8 @@ impl Chunk {
     ) -> Result<Self> {
         let rows = batch.rows;
         let all = Marked { rows, marks };
-        let seqs: Int64Array = (0..rows as u64).map(|row| (first_seq + row).cast_signed()).collect();
+        let seqs: Int64Array =
+            (0..rows as u64).map(|row| (first_seq + row).cast_signed()).collect();
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(seqs),
             Arc::new(constant_time(received, rows)),
@@ -79,8 +80,13 @@ impl Chunk {
         self.events.num_rows()
     }
 
+    /// The leaf index of its first event.
+    pub fn first_seq(&self) -> u64 {
+        self.first_seq
+    }
+
     /// The leaf index behind its last event.
-    pub(crate) fn end_seq(&self) -> u64 {
+    pub fn end_seq(&self) -> u64 {
         self.first_seq + self.rows() as u64
     }
 
@@ -96,6 +102,9 @@ impl Chunk {
 /// Adds a chunk to a run, merging small ones at its end, each row a few times at most, so that
 /// events that arrive one by one do not stay in arrays of one row.
 pub(crate) fn push_merging(run: &mut Vec<Chunk>, chunk: Chunk) -> Result<()> {
+    if chunk.rows() == 0 {
+        return Ok(());
+    }
     run.push(chunk);
     let mut rows = 0;
     let mut from = run.len();

@@ -4,16 +4,15 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayBuilder, ArrayRef, BinaryArray, BinaryBuilder, BooleanArray, BooleanBuilder, Int32Array,
-    Int32Builder, Int64Array, Int64Builder, ListArray, ListBuilder, MapArray, MapBuilder,
-    MapFieldNames, RecordBatch, StringArray, StringBuilder, StringViewArray, StringViewBuilder,
-    TimestampMicrosecondArray, TimestampMicrosecondBuilder,
+    Array, ArrayBuilder, ArrayRef, BinaryArray, BinaryBuilder, BooleanArray, BooleanBuilder,
+    Int32Array, Int32Builder, Int64Array, Int64Builder, ListArray, ListBuilder, MapArray,
+    MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder, StringViewArray,
+    StringViewBuilder, TimestampMicrosecondArray, TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use whodid_event::{Pairs, Str};
 
 use crate::error::Result;
-
 
 /// The type of every timestamp. Without a zone, Delta would demand a newer protocol.
 pub fn timestamp() -> DataType {
@@ -301,10 +300,7 @@ pub(crate) fn append_map<'p>(
 }
 
 /// Appends a map of lists; an empty one stays null.
-pub(crate) fn append_maps(
-    builder: &mut MapOfTexts,
-    pairs: &Pairs<'_, Vec<Str<'_>>>,
-) -> Result<()> {
+pub(crate) fn append_maps(builder: &mut MapOfTexts, pairs: &Pairs<'_, Vec<Str<'_>>>) -> Result<()> {
     for (key, values) in &pairs.0 {
         builder.keys().append_value(&**key);
         for value in values {

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 
 use crate::error::{Error, Result};
 use crate::flush::{Tables, blocking, checkpoint_if_due, put_file};
-use crate::memtable::Shared;
+use crate::memtable::{Files, Shared};
 use crate::object::DiskStore;
 use crate::rebuild::{decode, fetch};
 use crate::segment;
@@ -25,20 +25,8 @@ pub(crate) const LEAVES_MAX: u64 = 4 * segment::ROW_GROUP_LEAVES as u64;
 /// and is made from files of at most this many bytes, so that it fits into memory unpacked.
 pub(crate) const BYTES_MAX: u64 = 16 << 20;
 
-/// In the background, a day is compacted once it has this many small files.
-const SMALL_FILES: usize = 16;
-
 /// How long a file that is replaced stays for readers that have pinned it.
 const GRACE: TimeDelta = TimeDelta::minutes(10);
-
-/// What to compact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Extent {
-    /// What is worth it while events keep coming.
-    Due,
-    /// Everything that is not settled.
-    Everything,
-}
 
 /// What a compaction did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,17 +48,16 @@ pub(crate) async fn run(
     shared: &Shared,
     tables: &Arc<Mutex<Tables>>,
     store: &DiskStore,
-    extent: Extent,
 ) -> Result<Report> {
     let mut report = Report::default();
     let files = Arc::clone(&shared.lock().files);
     // Bodies first: their order is taken from the events of the same leaves, whatever file these
     // are in.
-    for group in groups(&files.bodies, extent) {
+    for group in groups(&covered(&files)) {
         let merged = merge_bodies(store, &files.events, &group).await?;
         replace(shared, tables, store, Table::Bodies, &group, merged, &mut report).await?;
     }
-    for group in groups(&files.events, extent) {
+    for group in groups(&files.events) {
         let merged = merge_events(store, &group).await?;
         replace(shared, tables, store, Table::Events, &group, merged, &mut report).await?;
     }
@@ -79,13 +66,24 @@ pub(crate) async fn run(
     Ok(report)
 }
 
+/// The files of bodies whose events are in segments too: what a crash left above the watermark
+/// must not be merged with what is visible.
+fn covered(files: &Files) -> Vec<DataFile> {
+    let is_covered = |bodies: &&DataFile| {
+        files.events.iter().any(|events| {
+            events.cluster == bodies.cluster && events.stats.seq.1 >= bodies.stats.seq.1
+        })
+    };
+    files.bodies.iter().filter(is_covered).cloned().collect()
+}
+
 /// Whether a file was written by a compaction; its name says so.
 fn is_settled(file: &DataFile) -> bool {
     file.path.ends_with(segment::SETTLED_SUFFIX)
 }
 
 /// Neighbouring files that become one, in the order of the log.
-fn groups(files: &[DataFile], extent: Extent) -> Vec<Vec<DataFile>> {
+fn groups(files: &[DataFile]) -> Vec<Vec<DataFile>> {
     let mut days: BTreeMap<(&str, &str), Vec<&DataFile>> = BTreeMap::new();
     for file in files {
         days.entry((&file.cluster, &file.day)).or_default().push(file);
@@ -93,10 +91,6 @@ fn groups(files: &[DataFile], extent: Extent) -> Vec<Vec<DataFile>> {
     let mut groups = Vec::new();
     for mut day in days.into_values() {
         day.sort_by_key(|file| file.stats.seq);
-        let unsettled = day.iter().filter(|file| !is_settled(file)).count();
-        if extent == Extent::Due && unsettled < SMALL_FILES {
-            continue;
-        }
         let mut group: Vec<DataFile> = Vec::new();
         for file in day {
             let (rows, bytes) = group.iter().fold((0, 0), |(rows, bytes), other| {
@@ -162,8 +156,7 @@ async fn merge_bodies(
         let about = segment::join_events(&decode_all(Table::Events, &events)?)?;
         let bodies = decode_all(Table::Bodies, &bodies)?;
         let about = vec![about; bodies.len()];
-        let merged =
-            segment::bodies_file(&cluster, &about, &bodies, None, segment::SETTLED_LEVEL)?;
+        let merged = segment::bodies_file(&cluster, &about, &bodies, None, segment::SETTLED_LEVEL)?;
         merged.ok_or_else(|| Error::Invalid("a file of bodies is empty".into()))
     })
     .await
@@ -180,11 +173,8 @@ async fn replace(
     report: &mut Report,
 ) -> Result<()> {
     put_file(store, table.name(), &merged).await?;
-    let commit = Commit {
-        add: vec![merged.listed()],
-        remove: group.to_vec(),
-        watermarks: Vec::new(),
-    };
+    let commit =
+        Commit { add: vec![merged.listed()], remove: group.to_vec(), watermarks: Vec::new() };
     let mut tables = tables.lock().await;
     match table {
         Table::Events => tables.events.commit(&commit).await?,

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | same bytes (`kind` and `apiVersion` left out) | `duplicate` |
 //! | lacks a body that the earlier has, otherwise the same | `duplicate` |
-//! | has a body that the earlier lacks, otherwise the same | none, but `twin`: the earlier is hidden |
+//! | has a body that the earlier lacks, otherwise the same | `twin`: the earlier is hidden |
 //! | anything else | `conflict` |
 
 use std::collections::{HashMap, VecDeque};
@@ -80,7 +80,7 @@ impl Fingerprints {
         let mut hasher = SipHasher13::new_with_key(&self.0);
         for (key, value) in &members.0 {
             match &**key {
-                "kind" | "apiVersion" | "requestObject" | "responseObject" => continue,
+                "kind" | "apiVersion" | "requestObject" | "responseObject" => {}
                 "annotations" if value.get().contains(TRUNCATED) => {
                     if let Some(others) = untruncated(value.get()) {
                         (&**key, &*others).hash(&mut hasher);
@@ -238,7 +238,11 @@ mod tests {
         let noted = r#","annotations":{"a":"b","audit.k8s.io/truncated":"true"}"#;
         for (earlier, newer, expected) in [
             (event(""), event(""), duplicate),
-            (event(""), format!(r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1",{KEY}}}"#), duplicate),
+            (
+                event(""),
+                format!(r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1",{KEY}}}"#),
+                duplicate,
+            ),
             (event(bodies), event(""), duplicate),
             (event(bodies), event(truncated), duplicate),
             (event(r#","annotations":{"a":"b"},"requestObject":1"#), event(noted), duplicate),

@@ -46,7 +46,7 @@ impl Descriptor {
         }
         if found.format < FORMAT {
             return Err(wrong(format!(
-                "the store is of format {}; run `whodid upgrade` first",
+                "the store is of format {}, older than this program can read",
                 found.format
             )));
         }

@@ -41,6 +41,7 @@ pub trait Disk: Debug + Send + Sync + 'static {
 }
 
 /// An open file.
+#[expect(clippy::len_without_is_empty, reason = "nobody asks")]
 pub trait DiskFile: Debug + Send + Sync {
     /// Appends bytes; on an error some of them may have been written.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
@@ -70,18 +71,6 @@ pub struct Entry {
 /// Returns the folder of a path; the root's is the empty path.
 pub fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(parent, _)| parent)
-}
-
-/// Creates a folder and those above it, each name durable before the next.
-pub fn create_dirs(disk: &dyn Disk, path: &str) -> io::Result<()> {
-    if path.is_empty() || disk.stat(path).is_ok_and(|entry| entry.is_dir) {
-        return Ok(());
-    }
-    create_dirs(disk, parent(path))?;
-    match disk.create_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => disk.sync_dir(parent(path)),
-    }
 }
 
 /// Reads a whole file of at most `max` bytes.

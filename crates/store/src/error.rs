@@ -12,7 +12,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// The disk refused a write before the commit point. Nothing is half-written; the same call
     /// can succeed later.
-    #[error("cannot write {path}: {source}; nothing was half-written, try again when the disk accepts writes")]
+    #[error(
+        "cannot write {path}: {source}; nothing was half-written, try again when the disk accepts writes"
+    )]
     Unavailable {
         /// The file, relative to the data directory.
         path: String,
@@ -21,7 +23,9 @@ pub enum Error {
         source: io::Error,
     },
     /// Events wait for segments to be written, and no more may wait.
-    #[error("{bytes} bytes of events wait to be written into segments, as much as may wait ({why}); try again later")]
+    #[error(
+        "{bytes} bytes of events wait to be written into segments, as much as may wait ({why}); try again later"
+    )]
     Overloaded {
         /// How much waits, in memory.
         bytes: usize,
@@ -30,7 +34,9 @@ pub enum Error {
     },
     /// A sync failed: what the disk holds is unknown, so this process must not go on
     /// (Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020).
-    #[error("sync of {path} failed: {source}; what was not acknowledged may be lost. Stop, check the disk, and start again: the record is read anew from disk")]
+    #[error(
+        "sync of {path} failed: {source}; what was not acknowledged may be lost. Stop, check the disk, and start again: the record is read anew from disk"
+    )]
     SyncFailed {
         /// The file or folder, relative to the data directory.
         path: String,
@@ -42,7 +48,9 @@ pub enum Error {
     #[error("the writer stopped: {0}")]
     Stopped(String),
     /// Another process writes to the store.
-    #[error("{dir} is being written by {holder}; wait for it to end, or use its server (--server URL)")]
+    #[error(
+        "{dir} is being written by {holder}; wait for it to end, or use its server (--server URL)"
+    )]
     Locked {
         /// The data directory.
         dir: String,
@@ -64,7 +72,9 @@ pub enum Error {
         why: String,
     },
     /// Bytes of the record that were durable are not what they were.
-    #[error("{path}: the frame at byte {offset} is damaged ({why}), and intact frames show that it had been acknowledged. Nothing is cut off: put the file back from a copy, or run `whodid ingest repair` to go on with the loss on record")]
+    #[error(
+        "{path}: the frame at byte {offset} is damaged ({why}), and intact frames show that it had been acknowledged. Nothing is cut off: put the file back from a copy, or run `whodid ingest repair` to go on with the loss on record"
+    )]
     Damaged {
         /// The file, relative to the data directory.
         path: String,
@@ -74,7 +84,9 @@ pub enum Error {
         why: String,
     },
     /// Events are missing between the segments and the write-ahead log.
-    #[error("cluster {cluster}: events {from} to {to} are neither in a segment nor in the write-ahead log; put the missing file of `wal` back from a copy, or run `whodid ingest repair` to go on with the loss on record")]
+    #[error(
+        "cluster {cluster}: events {from} to {to} are neither in a segment nor in the write-ahead log; put the missing file of `wal` back from a copy, or run `whodid ingest repair` to go on with the loss on record"
+    )]
     Missing {
         /// The cluster.
         cluster: String,
@@ -84,7 +96,9 @@ pub enum Error {
         to: u64,
     },
     /// The table's log has a commit that this writer did not make.
-    #[error("table {table}: commit {version} was not made by this writer. Somebody else writes into the record: find out who, and verify the record before going on")]
+    #[error(
+        "table {table}: commit {version} was not made by this writer. Somebody else writes into the record: find out who, and verify the record before going on"
+    )]
     ForeignCommit {
         /// `events` or `bodies`.
         table: &'static str,
@@ -144,7 +158,9 @@ impl Error {
             Error::SyncFailed { path, source } => {
                 Error::SyncFailed { path: path.clone(), source: repeat(source) }
             }
-            Error::Overloaded { bytes, why } => Error::Overloaded { bytes: *bytes, why: why.clone() },
+            Error::Overloaded { bytes, why } => {
+                Error::Overloaded { bytes: *bytes, why: why.clone() }
+            }
             Error::ForeignCommit { table, version } => {
                 Error::ForeignCommit { table, version: *version }
             }

@@ -1,8 +1,8 @@
 //! The flusher: moves frozen memtables into segments, in the one order that survives a crash at
 //! any step, and deletes log files whose events are safe there. One per writer, in the background.
 //!
-//! Order: bodies file, bodies commit, events file, positions, events commit. The commit of `events` is the
-//! only watermark; bodies that were committed before a crash are not written again.
+//! Order: bodies file, bodies commit, events file, positions, events commit. The commit of `events`
+//! is the only watermark; bodies that were committed before a crash are not written again.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -65,13 +65,18 @@ impl Flusher {
             if self.shared.check().is_err() {
                 return;
             }
-            match self.flush_oldest().await {
-                Ok(true) => continue,
-                Ok(false) => {}
-                Err(error) => self.trouble(&error).await,
-            }
+            let has_flushed = match self.flush_oldest().await {
+                Ok(has_flushed) => has_flushed,
+                Err(error) => {
+                    self.trouble(error).await;
+                    false
+                }
+            };
             if let Err(error) = self.delete_retired() {
-                self.trouble(&error).await;
+                self.trouble(error).await;
+            }
+            if has_flushed {
+                continue;
             }
             let (is_closing, is_idle) = {
                 let state = self.shared.lock();
@@ -87,9 +92,10 @@ impl Flusher {
         }
     }
 
-    async fn trouble(&self, error: &Error) {
+    async fn trouble(&self, error: Error) {
+        let error = self.store.judged(error);
         if error.is_fatal() {
-            return self.shared.stop(error);
+            return self.shared.stop(&error);
         }
         self.shared.lock().flush_trouble = Some(error.to_string());
         self.shared.moved_on();
@@ -267,7 +273,7 @@ fn build_bodies(frozen: &Frozen, written: &[Option<u64>]) -> Result<Vec<NewFile>
 
 fn build_events(frozen: &Frozen) -> Result<Vec<NewFile>> {
     let mut files = Vec::new();
-    for Run { cluster, chunks } in frozen.runs.iter() {
+    for Run { cluster, chunks } in &frozen.runs {
         let (events, _) = segment::batches(chunks);
         files.push(segment::events_file(cluster, &events, segment::FIRST_LEVEL)?);
     }

@@ -1,6 +1,7 @@
 //! The block keys from which the salts of commitments are made: 32 random bytes for every 256
-//! leaves, in files of their own outside both tables, so that a body can be redacted by destroying
-//! a key. A key file is durable before the first leaf that needs it is acknowledged.
+//! leaves, in files of their own outside both tables, so that who has a table cannot test guesses
+//! of a body that is gone from it. A key file is durable before the first leaf that needs it is
+//! acknowledged.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -8,7 +8,12 @@
 
 #![cfg_attr(
     test,
-    allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::string_slice
+    )
 )]
 
 mod batch;
@@ -30,12 +35,15 @@ mod positions;
 mod reader;
 mod rebuild;
 mod recover;
+mod repair;
 mod row;
 mod segment;
 mod sequencer;
 mod snapshot;
+mod state;
 mod table;
 mod wal;
+mod whole;
 mod writer;
 
 pub use batch::{
@@ -49,8 +57,10 @@ pub use error::{Error, Result};
 pub use memtable::Limits;
 pub use positions::{POSITIONS_MAX, SourcePosition};
 pub use reader::Reader;
+pub use repair::{Lost, Repair, repair, repair_dir};
 pub use row::{Original, RowBodies, uuid_bytes};
 pub use sequencer::Receipt;
 pub use snapshot::{Rows, Snapshot, Table};
+pub use state::{Credential, CredentialKind, State};
 pub use table::{DataFile, FileStats};
 pub use writer::{Options, Submitted, Writer};

@@ -37,9 +37,9 @@ impl Default for Limits {
         Limits {
             segment_leaves: 1_000_000,
             segment_body_bytes: 64 << 20,
-            segment_memory: 160 << 20,
+            segment_memory: 128 << 20,
             segment_age: 10 * 60 * 1_000_000,
-            waiting_memory: 400 << 20,
+            waiting_memory: 288 << 20,
             wal_grace: 60 * 1_000_000,
         }
     }
@@ -74,6 +74,9 @@ pub(crate) struct Active {
 impl Active {
     /// Adds events that are durable.
     pub(crate) fn push(&mut self, cluster: &Arc<str>, chunk: Chunk) -> Result<()> {
+        if chunk.rows() == 0 {
+            return Ok(());
+        }
         self.leaves += chunk.rows();
         self.body_bytes += chunk.body_bytes;
         self.since.get_or_insert(chunk.received);
@@ -142,12 +145,19 @@ impl State {
 
     /// The events that are not in a segment, oldest first.
     pub(crate) fn runs(&self) -> Vec<Run> {
-        let frozen = self.frozen.iter().flat_map(|frozen| frozen.runs.iter().cloned());
-        let active = self
-            .active
-            .runs
-            .iter()
-            .map(|(cluster, chunks)| Run { cluster: Arc::clone(cluster), chunks: chunks.clone() });
+        self.runs_after(|_| 0)
+    }
+
+    /// The same, without chunks that end before a place of their cluster.
+    pub(crate) fn runs_after(&self, place: impl Fn(&str) -> u64) -> Vec<Run> {
+        let after = |cluster: &Arc<str>, chunks: &[Chunk]| {
+            let place = place(cluster);
+            let chunks = chunks.iter().filter(|chunk| chunk.end_seq() > place).cloned().collect();
+            Run { cluster: Arc::clone(cluster), chunks }
+        };
+        let frozen = self.frozen.iter().flat_map(|frozen| frozen.runs.iter());
+        let frozen = frozen.map(|run| after(&run.cluster, &run.chunks));
+        let active = self.active.runs.iter().map(|(cluster, chunks)| after(cluster, chunks));
         frozen.chain(active).collect()
     }
 }
@@ -161,6 +171,8 @@ struct Inner {
     state: Mutex<State>,
     /// Wakes the flusher: there is something to flush, or the writer closes.
     work: Notify,
+    /// Wakes whoever follows the record.
+    appended: Notify,
     /// Wakes whoever waits for the flusher or for the end.
     progress: Notify,
     /// Wakes the sequencer when memory was freed.
@@ -179,6 +191,10 @@ impl Shared {
 
     pub(crate) fn work(&self) -> &Notify {
         &self.0.work
+    }
+
+    pub(crate) fn appended(&self) -> &Notify {
+        &self.0.appended
     }
 
     pub(crate) fn progress(&self) -> &Notify {

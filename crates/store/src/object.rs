@@ -4,20 +4,21 @@
 //! `object_store`'s own local store never syncs, so that a commit of a table's log could vanish
 //! with the power although every test with `kill -9` passed. The tables use this one instead.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyMode, CopyOptions, Error as ObjectError, GetOptions, GetResult, GetResultPayload,
-    ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions,
-    PutPayload, PutResult, Result, UploadPart,
+    Attributes, CopyMode, CopyOptions, Error as ObjectError, GetOptions, GetResult,
+    GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
 use crate::disk::{self, Disk, Entry};
@@ -34,11 +35,14 @@ pub(crate) struct DiskStore {
     disk: Arc<dyn Disk>,
     health: Health,
     next: Arc<AtomicU64>,
+    /// Folders whose names this process has made durable: one that exists may have been left by a
+    /// process that was killed before it could.
+    durable: Arc<Mutex<HashSet<String>>>,
 }
 
 impl DiskStore {
     pub(crate) fn new(disk: Arc<dyn Disk>, health: Health) -> Self {
-        DiskStore { disk, health, next: Arc::new(AtomicU64::new(0)) }
+        DiskStore { disk, health, next: Arc::default(), durable: Arc::default() }
     }
 
     /// Writes a new file, durably.
@@ -57,11 +61,17 @@ impl DiskStore {
         self.put_now(path, &[bytes.into()], &PutMode::Overwrite).map_err(|error| own(path, error))
     }
 
+    /// Reads a small file; `None` where that is impossible.
+    pub(crate) fn read_all(&self, path: &str) -> Option<Vec<u8>> {
+        const SMALL_BYTES_MAX: u64 = 1 << 20;
+        disk::read(&*self.disk, path, SMALL_BYTES_MAX).ok()
+    }
+
     /// Writes one object, durably.
     fn put_now(&self, path: &str, chunks: &[Bytes], mode: &PutMode) -> Result<()> {
         self.health.check().map_err(generic)?;
         let folder = disk::parent(path);
-        disk::create_dirs(&*self.disk, folder).map_err(|error| io_error(folder, error))?;
+        self.create_dirs(folder)?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let tmp = format!("{TMP}/{}-{number}", std::process::id());
         let placed = self.place(&tmp, path, chunks, mode);
@@ -69,6 +79,35 @@ impl DiskStore {
         let _removed = self.disk.remove(&tmp);
         placed?;
         self.health.synced(folder, self.disk.sync_dir(folder)).map_err(generic)
+    }
+
+    /// Creates a folder and those above it, each name durable before the next.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(crate) fn create_dirs(&self, path: &str) -> Result<()> {
+        let is_durable = || self.durable.lock().is_ok_and(|durable| durable.contains(path));
+        if path.is_empty() || is_durable() {
+            return Ok(());
+        }
+        let parent = disk::parent(path);
+        self.create_dirs(parent)?;
+        match self.disk.create_dir(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(io_error(path, error));
+            }
+            _ => {}
+        }
+        self.health.synced(parent, self.disk.sync_dir(parent)).map_err(generic)?;
+        if let Ok(mut durable) = self.durable.lock() {
+            durable.insert(path.to_owned());
+        }
+        Ok(())
+    }
+
+    /// What an error comes to: once a sync has failed, every later error follows from it.
+    pub(crate) fn judged(&self, error: crate::Error) -> crate::Error {
+        self.health.check().err().unwrap_or(error)
     }
 
     fn place(&self, tmp: &str, path: &str, chunks: &[Bytes], mode: &PutMode) -> Result<()> {
@@ -228,7 +267,7 @@ impl ObjectStore for DiskStore {
         })
         .await?;
         let payload = GetResultPayload::Stream(stream::iter(bytes.into_iter().map(Ok)).boxed());
-        Ok(GetResult { payload, meta, range, attributes: Default::default() })
+        Ok(GetResult { payload, meta, range, attributes: Attributes::default() })
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
@@ -284,7 +323,7 @@ impl ObjectStore for DiskStore {
         let (store, from, to) = (self.clone(), from.to_string(), to.to_string());
         blocking(move || {
             let size = store.disk.stat(&from).map_err(|error| io_error(&from, error))?.len;
-            let bytes = store.read_ranges(&from, &[0..size])?;
+            let bytes = store.read_ranges(&from, std::slice::from_ref(&(0..size)))?;
             store.put_now(&to, &bytes, &mode)
         })
         .await

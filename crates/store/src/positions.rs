@@ -109,13 +109,16 @@ impl Positions {
     /// Reads what [`save`](Self::save) wrote; nothing if there is no such file yet.
     pub(crate) fn load(disk: &dyn Disk) -> Result<Self> {
         let bytes = match disk::read(disk, FILE, FILE_BYTES_MAX) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
             read => read.map_err(|source| Error::Read { path: FILE.into(), source })?,
         };
         Self::parse(&bytes).ok_or_else(|| Error::Format {
             path: FILE.into(),
-            why: "the file is damaged; remove it to go on without knowing which files were imported"
-                .into(),
+            why:
+                "the file is damaged; remove it to go on without knowing which files were imported"
+                    .into(),
         })
     }
 

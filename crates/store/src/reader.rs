@@ -9,15 +9,13 @@ use crate::dedupe::Fingerprints;
 use crate::descriptor::Descriptor;
 use crate::disk::{Disk, RealDisk};
 use crate::error::{Error, Result};
-use crate::flush::Tables;
 use crate::health::Health;
 use crate::memtable::{Files, Run};
 use crate::object::DiskStore;
 use crate::recover;
 use crate::snapshot::Snapshot;
-use crate::table::{BODIES, DeltaLog, EVENTS};
 use crate::wal::replay;
-use crate::writer::watermarks;
+use crate::writer::{open_tables, watermarks};
 
 /// A reader of a store.
 #[derive(Debug)]
@@ -62,12 +60,7 @@ impl Reader {
     /// read is returned, with a warning.
     pub async fn snapshot(&self) -> Result<Snapshot> {
         let log = replay::open_all(&*self.disk)?;
-        let (Some(events), Some(bodies)) =
-            (DeltaLog::open(EVENTS, &self.store).await?, DeltaLog::open(BODIES, &self.store).await?)
-        else {
-            return Ok(self.pin(Files::default(), Vec::new(), Vec::new()));
-        };
-        let tables = Tables { events, bodies };
+        let tables = open_tables(&self.store).await?;
         let watermarks = watermarks(&tables, &*self.disk).await?;
         let recovered = recover::read(&log, &watermarks, &Fingerprints::new())?;
         let mut files = tables.files()?;

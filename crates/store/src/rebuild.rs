@@ -21,7 +21,12 @@ use crate::row::Original;
 use crate::snapshot::{Rows, Table};
 use crate::table::DataFile;
 
-/// Fills the windows with the events in segments that were taken in since `since`.
+/// So many events of a cluster are read back: what arrives again after a start is what was on its
+/// way when the writer ended. kube-apiserver sends at most ten batches of 400 a second, each for at
+/// most 30 seconds.
+const READ_BACK_MAX: u64 = 262_144;
+
+/// Fills the windows with the newest events in segments that were taken in since `since`.
 pub(crate) async fn windows(
     store: &DiskStore,
     files: &Files,
@@ -29,7 +34,7 @@ pub(crate) async fn windows(
     since: Micros,
 ) -> Result<HashMap<String, Window>> {
     let mut windows: HashMap<String, Window> = HashMap::new();
-    for file in files.events.iter().filter(|file| file.stats.received.1 >= since) {
+    for file in newest(files, since) {
         let events = fetch(store, Table::Events, file).await?;
         let mut bodies = Vec::new();
         for body in files.bodies.iter().filter(|body| may_belong(body, file)) {
@@ -46,9 +51,26 @@ pub(crate) async fn windows(
     Ok(windows)
 }
 
+/// The files with the newest events of each cluster, in the order of its log.
+fn newest(files: &Files, since: Micros) -> Vec<&DataFile> {
+    let mut read_back: HashMap<&str, u64> = HashMap::new();
+    let recent = files.events.iter().rev().filter(|file| file.stats.received.1 >= since);
+    let mut newest: Vec<&DataFile> = recent
+        .filter(|file| {
+            let rows = read_back.entry(&file.cluster).or_default();
+            let is_wanted = *rows < READ_BACK_MAX;
+            *rows += file.stats.rows;
+            is_wanted
+        })
+        .collect();
+    newest.reverse();
+    newest
+}
+
 /// Whether a file of bodies may hold some of a file of events.
 fn may_belong(bodies: &DataFile, events: &DataFile) -> bool {
-    let overlaps = bodies.stats.seq.0 <= events.stats.seq.1 && events.stats.seq.0 <= bodies.stats.seq.1;
+    let overlaps =
+        bodies.stats.seq.0 <= events.stats.seq.1 && events.stats.seq.0 <= bodies.stats.seq.1;
     bodies.cluster == events.cluster && overlaps
 }
 
@@ -61,7 +83,8 @@ pub(crate) async fn fetch(store: &DiskStore, table: Table, file: &DataFile) -> R
 
 /// Decodes a whole file of a table into batches of the schema's types.
 pub(crate) fn decode(table: Table, bytes: &Bytes) -> Result<Vec<RecordBatch>> {
-    const BATCH_ROWS: usize = 8_192;
+    // Few batches: what belongs to the rows of one is looked up anew for each.
+    const BATCH_ROWS: usize = 65_536;
     let schema = match table {
         Table::Events => events_schema(),
         Table::Bodies => bodies_schema(),

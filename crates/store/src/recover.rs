@@ -18,7 +18,7 @@ use crate::memtable::{Frozen, Run};
 use crate::positions::{Positions, SourcePosition};
 use crate::wal::frame::Frame;
 use crate::wal::record::{self, Kind, Reader};
-use crate::wal::replay::{Flaw, WalFile};
+use crate::wal::replay::{Flaw, Piece, WalFile};
 
 /// Watermarks of the clusters that have one: the last `seq` in a segment.
 pub(crate) type Watermarks = HashMap<String, u64>;
@@ -52,19 +52,19 @@ pub(crate) fn read(
         let is_covered = |cluster: &str, end_seq: u64| {
             watermarks.get(cluster).is_some_and(|last| end_seq <= last + 1)
         };
-        let flaws = file.read(i + 1 == files.len(), is_covered, |frame| {
-            recovered.check(&frame, watermarks)?;
-            frames.push(frame);
-            Ok(())
-        })?;
-        for flaw in flaws {
-            match flaw {
-                Flaw::Torn(at) => recovered.torn.push((file.path.clone(), at)),
-                Flaw::Damaged { offset, why } => {
+        file.read(i + 1 == files.len(), is_covered, |piece| {
+            match piece {
+                Piece::Frame(frame) => {
+                    recovered.check(&frame, watermarks)?;
+                    frames.push(frame);
+                }
+                Piece::Flaw(Flaw::Torn(at)) => recovered.torn.push((file.path.clone(), at)),
+                Piece::Flaw(Flaw::Damaged { offset, why }) => {
                     recovered.losses.push(Error::Damaged { path: file.path.clone(), offset, why });
                 }
             }
-        }
+            Ok(())
+        })?;
         let runs = recovered.load(&file.path, &frames, fingerprints)?;
         if !runs.is_empty() {
             let memory = runs.iter().flat_map(|run| &run.chunks).map(|chunk| chunk.memory).sum();
@@ -108,7 +108,9 @@ impl Recovered {
         let preparer =
             Preparer { rules: Arc::new(RuleSet::off()), fingerprints: fingerprints.clone() };
         let mut runs = Vec::new();
-        for (frame, batch) in frames.iter().zip(in_parallel(frames, |frame| unpack(&preparer, path, frame))) {
+        for (frame, batch) in
+            frames.iter().zip(in_parallel(frames, |frame| unpack(&preparer, path, frame)))
+        {
             let batch = batch?;
             for (seq, print) in (frame.first_seq..).zip(&batch.fingerprints) {
                 self.prints.push((Arc::clone(&frame.cluster), *print, seq, frame.received));
@@ -140,17 +142,18 @@ fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> 
 
 /// Adds a chunk to the run of its cluster and day, or begins one.
 fn push_chunk(runs: &mut Vec<Run>, cluster: &Arc<str>, chunk: Chunk) -> Result<()> {
+    if chunk.rows() == 0 {
+        return Ok(());
+    }
     let is_of = |run: &&mut Run| {
         let is_day = |first: &Chunk| day(first.received) == day(chunk.received);
         run.cluster == *cluster && run.chunks.first().is_some_and(is_day)
     };
-    match runs.iter_mut().rev().find(is_of) {
-        Some(run) => push_merging(&mut run.chunks, chunk),
-        None => {
-            runs.push(Run { cluster: Arc::clone(cluster), chunks: vec![chunk] });
-            Ok(())
-        }
+    if let Some(run) = runs.iter_mut().rev().find(is_of) {
+        return push_merging(&mut run.chunks, chunk);
     }
+    runs.push(Run { cluster: Arc::clone(cluster), chunks: vec![chunk] });
+    Ok(())
 }
 
 /// Makes the batch again that a frame of the file `path` was written from.
@@ -168,7 +171,7 @@ fn unpack(preparer: &Preparer, path: &str, frame: &Frame) -> Result<Batch> {
         match (record.kind, Event::parse(bytes)) {
             (Kind::Event, Ok(event)) => {
                 let text = std::str::from_utf8(bytes).unwrap_or_default();
-                builder.add_event(text, &event, &record)?;
+                builder.add_event(text, &event, record)?;
             }
             (Kind::Oversized, _) => {
                 let oversized = record::oversized(bytes);

@@ -34,7 +34,8 @@ macro_rules! put {
 /// Fills the envelope and the derived columns of one row, but for bodies and text.
 pub(crate) fn fill(b: &mut Builders, event: &whodid_event::Event<'_>) -> Result<()> {
     fill_audit_id(b, event.audit_id.as_deref());
-    put!(b,
+    put!(
+        b,
         level = event.level.as_deref(),
         stage = event.stage_text.as_deref(),
         request_uri = event.request_uri.as_deref(),
@@ -55,7 +56,8 @@ pub(crate) fn fill(b: &mut Builders, event: &whodid_event::Event<'_>) -> Result<
         append_maps(&mut b.user_extra, &user.extra)?;
     }
     if let Some(user) = &event.impersonated_user {
-        put!(b,
+        put!(
+            b,
             impersonated_username = user.username.as_deref(),
             impersonated_uid = user.uid.as_deref(),
         );
@@ -63,7 +65,8 @@ pub(crate) fn fill(b: &mut Builders, event: &whodid_event::Event<'_>) -> Result<
         append_maps(&mut b.impersonated_extra, &user.extra)?;
     }
     if let Some(object) = &event.object_ref {
-        put!(b,
+        put!(
+            b,
             resource = object.resource.as_deref(),
             namespace = object.namespace.as_deref(),
             name = object.name.as_deref(),
@@ -75,7 +78,8 @@ pub(crate) fn fill(b: &mut Builders, event: &whodid_event::Event<'_>) -> Result<
         );
     }
     if let Some(answer) = &event.response_status {
-        put!(b,
+        put!(
+            b,
             code = answer.code,
             status = answer.status.as_deref(),
             message = answer.message.as_deref(),
@@ -89,7 +93,8 @@ pub(crate) fn fill(b: &mut Builders, event: &whodid_event::Event<'_>) -> Result<
 
 fn fill_derived(b: &mut Builders, event: &whodid_event::Event<'_>) {
     let derived = derive(event);
-    put!(b,
+    put!(
+        b,
         time = derived.time,
         actor = derived.actor,
         actor_kind = Some(derived.actor_kind.name()),
@@ -245,8 +250,11 @@ fn event<'a>(view: &View<'a>, row: usize) -> whodid_event::Event<'a> {
         details: None,
         code: view.code.is_valid(row).then(|| view.code.value(row)),
     };
-    let has_status = status.code.is_some() || status.status.is_some() || status.message.is_some()
-        || status.reason.is_some() || view.status_details.is_valid(row);
+    let has_status = status.code.is_some()
+        || status.status.is_some()
+        || status.message.is_some()
+        || status.reason.is_some()
+        || view.status_details.is_valid(row);
     let instant = |column: &arrow::array::TimestampMicrosecondArray| {
         column.is_valid(row).then(|| column.value(row))
     };

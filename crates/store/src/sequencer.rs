@@ -138,6 +138,9 @@ impl Sequencer {
             match self.place(&mut batch, &mut frames) {
                 Ok((first_seq, marks)) => placed.push(Placed { batch, first_seq, marks, reply }),
                 Err(error) => {
+                    if error.is_fatal() {
+                        self.shared.stop(&error);
+                    }
                     let _gone = reply.send(Err(error));
                 }
             }
@@ -155,6 +158,7 @@ impl Sequencer {
         for placed in placed {
             self.publish(placed);
         }
+        self.shared.appended().notify_waiters();
         self.freeze_if_full();
     }
 
@@ -213,13 +217,14 @@ impl Sequencer {
             conflicts: marks.iter().filter(|(_, marks)| marks.conflict).count() as u64,
         };
         let (cluster, position) = (Arc::clone(&batch.cluster), batch.position);
-        let published = Chunk::place(*batch, first_seq, self.last_received, &marks).and_then(|chunk| {
-            let mut state = self.shared.lock();
-            if let Some(position) = position {
-                state.positions.set(&cluster, position);
-            }
-            state.active.push(&cluster, chunk)
-        });
+        let published =
+            Chunk::place(*batch, first_seq, self.last_received, &marks).and_then(|chunk| {
+                let mut state = self.shared.lock();
+                if let Some(position) = position {
+                    state.positions.set(&cluster, position);
+                }
+                state.active.push(&cluster, chunk)
+            });
         // The events are durable but cannot be shown: only a new start can make them searchable.
         if let Err(error) = &published {
             self.shared.stop(error);

@@ -1,6 +1,7 @@
 //! What a query sees: the files of both tables and the events that are not in one, pinned at one
 //! moment. Nothing that happens afterwards changes it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -72,6 +73,22 @@ impl Snapshot {
         self.runs.iter().flat_map(|run| run.chunks.iter().map(|chunk| (&*run.cluster, chunk)))
     }
 
+    /// The leaf index behind the last event of each cluster.
+    pub fn ends(&self) -> BTreeMap<String, u64> {
+        let mut ends = BTreeMap::new();
+        let files = self.files.events.iter().map(|file| (&*file.cluster, file.stats.seq.1 + 1));
+        let chunks = self.chunks().map(|(cluster, chunk)| (cluster, chunk.end_seq()));
+        for (cluster, end) in files.chain(chunks) {
+            match ends.get_mut(cluster) {
+                Some(known) => *known = end.max(*known),
+                None => {
+                    ends.insert(cluster.to_owned(), end);
+                }
+            }
+        }
+        ends
+    }
+
     /// Where the files can be read; the tables are folders at its root.
     pub fn object_store(&self) -> Arc<dyn ObjectStore> {
         Arc::new(self.store.clone())
@@ -110,7 +127,7 @@ impl<'a> Rows<'a> {
     /// A batch lacks columns.
     pub fn new(events: &'a RecordBatch, bodies: &[RecordBatch]) -> Result<Self> {
         let view = View::of(events)?;
-        let mut found: std::collections::HashMap<i64, RowBodies> = Default::default();
+        let mut found = std::collections::HashMap::<i64, RowBodies>::new();
         for batch in bodies {
             let members: &StringViewArray = typed(batch, "member")?;
             let values: &StringViewArray = typed(batch, "json")?;

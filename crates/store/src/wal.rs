@@ -33,7 +33,8 @@ pub(crate) struct Log {
     path: String,
     /// Up to here the file is durable; what stands behind was never acknowledged.
     durable: u64,
-    /// A failed write may have left bytes behind `durable`.
+    /// A failed write may have left bytes behind `durable`, and if they were cut off, no sync has
+    /// made that durable yet.
     is_dirty: bool,
 }
 
@@ -81,8 +82,8 @@ impl Log {
         }
         self.is_dirty = true;
         if let Err(error) = self.file.append(frames) {
-            // If this fails too, the next append tries again.
-            self.is_dirty = self.file.truncate(self.durable).is_err();
+            // Room for others at once; if this fails too, the next append tries again.
+            let _cut = self.file.truncate(self.durable);
             return Err(unavailable(error));
         }
         self.health.synced(&self.path, self.file.sync())?;
@@ -96,6 +97,13 @@ impl Log {
     /// # Errors
     /// As [`create`](Self::create); the old file stays in use.
     pub(crate) fn rotate(&mut self) -> Result<()> {
+        // Only the newest file may end in a torn write.
+        if self.is_dirty {
+            let unavailable = |source| Error::Unavailable { path: self.path.clone(), source };
+            self.file.truncate(self.durable).map_err(unavailable)?;
+            self.health.synced(&self.path, self.file.sync())?;
+            self.is_dirty = false;
+        }
         *self = Log::create(&self.disk, &self.health, self.number + 1)?;
         Ok(())
     }

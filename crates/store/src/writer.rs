@@ -1,11 +1,12 @@
 //! The one writer of a store: opening it, which includes recovery, and the handle that others
 //! append with. The work is done by the sequencer and the flusher.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use tokio::sync::futures::Notified;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use whodid_event::redact::RuleSet;
 use whodid_event::time::Micros;
@@ -15,21 +16,21 @@ use crate::clock::{Clock, SystemClock};
 use crate::columns::{bodies_schema, events_schema};
 use crate::dedupe::{Fingerprints, WINDOW_MICROS, Window};
 use crate::descriptor::Descriptor;
-use crate::disk::{self, Disk, RealDisk};
+use crate::disk::{Disk, RealDisk};
 use crate::error::{Error, Result};
 use crate::flush::{Flusher, Retired, Tables};
 use crate::health::Health;
 use crate::keys::{self, Keys};
 use crate::lock::Lock;
 use crate::memtable::{Limits, Shared, State};
-use crate::object::{DiskStore, TMP};
+use crate::object::{self, DiskStore, TMP};
 use crate::positions::SourcePosition;
 use crate::recover::{self, Recovered, Watermarks};
 use crate::sequencer::{Receipt, Request, Sequence, Sequencer};
 use crate::snapshot::Snapshot;
 use crate::table::{BODIES, DeltaLog, EVENTS, TableLog};
 use crate::wal::{self, Log, replay};
-use crate::{compact, rebuild};
+use crate::{compact, rebuild, whole};
 
 /// How many requests may wait for the sequencer before their senders wait.
 const REQUESTS_MAX: usize = 64;
@@ -64,7 +65,7 @@ pub struct Writer {
     descriptor: Descriptor,
     store: DiskStore,
     disk: Arc<dyn Disk>,
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
 }
 
 impl Writer {
@@ -75,13 +76,11 @@ impl Writer {
     /// do.
     pub async fn open_dir(dir: &Path, options: Options) -> Result<Self> {
         let real = RealDisk::new(dir);
-        real.create_root().map_err(|source| Error::Unavailable {
-            path: dir.display().to_string(),
-            source,
-        })?;
+        real.create_root()
+            .map_err(|source| Error::Unavailable { path: dir.display().to_string(), source })?;
         let lock = Lock::take(dir)?;
         let mut writer = Self::open(Arc::new(real), options).await?;
-        writer._lock = Some(lock);
+        writer.lock = Some(lock);
         Ok(writer)
     }
 
@@ -92,20 +91,27 @@ impl Writer {
     pub async fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Self> {
         let health = Health::default();
         let store = DiskStore::new(Arc::clone(&disk), health.clone());
-        let descriptor = prepare_folders(&disk, &store)?;
-        let tables = open_tables(&store).await?;
-        let watermarks = watermarks(&tables, &*disk).await?;
-        let fingerprints = Fingerprints::new();
+        let known = Descriptor::load(&*disk)?;
+        prepare_folders(&disk, &store)?;
+        settle(&*disk, &health)?;
         let files = replay::open_all(&*disk)?;
+        whole::check(&*disk, known.is_some(), &files)?;
+        let tables =
+            if known.is_some() { open_tables(&store).await? } else { make_tables(&store).await? };
+        let watermarks = watermarks(&tables, &*disk).await?;
+        whole::check_keys(&*disk, &watermarks)?;
+        let fingerprints = Fingerprints::new();
         let mut recovered = recover::read(&files, &watermarks, &fingerprints)?;
-        if let Some(loss) = recovered.losses.pop() {
-            return Err(loss);
+        if !recovered.losses.is_empty() {
+            return Err(recovered.losses.swap_remove(0));
         }
         cut_torn(&disk, &health, &recovered)?;
         let next_number = files.last().map_or(1, |file| file.number + 1);
         let retired = retired(&*disk, &files, &recovered)?;
         drop(files);
         let log = Log::create(&disk, &health, next_number)?;
+        // Written when all the rest is there: from then on, what is missing was taken away.
+        let descriptor = known.map_or_else(|| Descriptor::create(&store), Ok)?;
 
         let preparer = Preparer { rules: Arc::new(options.rules.clone()), fingerprints };
         let live = Arc::new(tables.files()?);
@@ -131,10 +137,6 @@ impl Writer {
             limits: options.limits,
             clock: Arc::clone(&options.clock),
         };
-        let sequencer = std::thread::Builder::new()
-            .name("sequencer".into())
-            .spawn(move || sequencer.run(inbox))
-            .map_err(|source| Error::Unavailable { path: "sequencer".into(), source })?;
         let tables = Arc::new(Mutex::new(tables));
         let flusher = Flusher {
             shared: shared.clone(),
@@ -149,14 +151,14 @@ impl Writer {
         Ok(Writer {
             shared,
             requests,
-            sequencer: Some(sequencer),
+            sequencer: Some(start(sequencer, inbox)?),
             flusher: tokio::spawn(flusher.run()),
             tables,
             preparer,
             descriptor,
             store,
             disk,
-            _lock: None,
+            lock: None,
         })
     }
 
@@ -208,6 +210,24 @@ impl Writer {
         }
     }
 
+    /// Pins what is searchable now, without the events in memory before these places.
+    pub fn snapshot_after(&self, places: &BTreeMap<String, u64>) -> Snapshot {
+        let state = self.shared.lock();
+        let runs = state.runs_after(|cluster| places.get(cluster).copied().unwrap_or(0));
+        Snapshot {
+            files: Arc::clone(&state.files),
+            runs,
+            store: self.store.clone(),
+            disk: Arc::clone(&self.disk),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Waits until events have been added after this call.
+    pub fn appended(&self) -> Notified<'_> {
+        self.shared.appended().notified()
+    }
+
     /// Makes segments of everything that is in memory.
     ///
     /// # Errors
@@ -242,7 +262,14 @@ impl Writer {
     /// # Errors
     /// The disk refuses; what was merged so far stays merged.
     pub async fn compact(&self) -> Result<compact::Report> {
-        compact::run(&self.shared, &self.tables, &self.store, compact::Extent::Everything).await
+        compact::run(&self.shared, &self.tables, &self.store).await
+    }
+
+    /// Why events cannot be taken in, or segments not be written, at the moment.
+    pub fn trouble(&self) -> Option<String> {
+        let state = self.shared.lock();
+        let fatal = state.fatal.as_ref().map(ToString::to_string);
+        fatal.or_else(|| state.flush_trouble.clone())
     }
 
     /// Waits until the writer has stopped because a disk cannot be trusted any more.
@@ -305,34 +332,66 @@ impl Submitted {
     /// # Errors
     /// See [`Error::is_temporary`] and [`Error::is_fatal`].
     pub async fn receipt(self) -> Result<Receipt> {
-        match self.done.await {
-            Ok(receipt) => receipt,
-            Err(_) => {
-                self.shared.check()?;
-                Err(Error::Stopped("its sequencer has ended".into()))
-            }
+        if let Ok(receipt) = self.done.await {
+            return receipt;
         }
+        self.shared.check()?;
+        Err(Error::Stopped("its sequencer has ended".into()))
     }
 }
 
-/// Makes the folders of a store, and what describes it.
-fn prepare_folders(disk: &Arc<dyn Disk>, store: &DiskStore) -> Result<Descriptor> {
+/// Runs the sequencer on a thread of its own, as it waits for the disk.
+fn start(sequencer: Sequencer, inbox: mpsc::Receiver<Request>) -> Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name("sequencer".into())
+        .spawn(move || sequencer.run(inbox))
+        .map_err(|source| Error::Unavailable { path: "sequencer".into(), source })
+}
+
+/// Makes the folders of a store.
+fn prepare_folders(disk: &Arc<dyn Disk>, store: &DiskStore) -> Result<()> {
     let unavailable = |path: &str, source| Error::Unavailable { path: path.into(), source };
     for folder in [TMP, wal::FOLDER, keys::FOLDER] {
-        disk::create_dirs(&**disk, folder).map_err(|source| unavailable(folder, source))?;
+        store.create_dirs(folder).map_err(|error| object::own(folder, error))?;
     }
     // Left behind by a crash; nothing refers to them.
     for entry in disk.list(TMP).map_err(|source| unavailable(TMP, source))? {
         let path = format!("{TMP}/{}", entry.name);
         disk.remove(&path).map_err(|source| unavailable(&path, source))?;
     }
-    match Descriptor::load(&**disk)? {
-        Some(descriptor) => Ok(descriptor),
-        None => Descriptor::create(store),
-    }
+    Ok(())
 }
 
-async fn open_tables(store: &DiskStore) -> Result<Tables> {
+/// Makes durable what a process that was killed may have left unsynced, before it is believed:
+/// the power may go later, and take with it what later events build on.
+fn settle(disk: &dyn Disk, health: &Health) -> Result<()> {
+    let mut folders = vec![String::new(), wal::FOLDER.into(), keys::FOLDER.into()];
+    folders.extend(keys::clusters(disk)?.iter().map(|name| format!("{}/{name}", keys::FOLDER)));
+    for table in [EVENTS, BODIES] {
+        folders.extend([table.to_owned(), format!("{table}/_delta_log")]);
+    }
+    for mut file in replay::open_all(disk)? {
+        file.settle(health)?;
+    }
+    for folder in folders.iter().filter(|folder| disk.stat(folder).is_ok()) {
+        health.synced(folder, disk.sync_dir(folder))?;
+    }
+    Ok(())
+}
+
+/// Opens the tables of a store, which must be there.
+pub(crate) async fn open_tables(store: &DiskStore) -> Result<Tables> {
+    let gone = |name: &str| Error::Format {
+        path: name.into(),
+        why: "the table is gone; put its folder back from a copy".into(),
+    };
+    let events = DeltaLog::open(EVENTS, store).await?.ok_or_else(|| gone(EVENTS))?;
+    let bodies = DeltaLog::open(BODIES, store).await?.ok_or_else(|| gone(BODIES))?;
+    Ok(Tables { events, bodies })
+}
+
+/// Makes the tables of a new store, or what an interrupted start left to be made.
+async fn make_tables(store: &DiskStore) -> Result<Tables> {
     Ok(Tables {
         events: DeltaLog::open_or_create(EVENTS, store, &events_schema()).await?,
         bodies: DeltaLog::open_or_create(BODIES, store, &bodies_schema()).await?,
@@ -342,7 +401,10 @@ async fn open_tables(store: &DiskStore) -> Result<Tables> {
 /// The last `seq` in a segment of each cluster.
 pub(crate) async fn watermarks(tables: &Tables, disk: &dyn Disk) -> Result<Watermarks> {
     let mut watermarks = Watermarks::new();
-    for cluster in keys::clusters(disk)? {
+    let mut clusters: BTreeSet<String> = keys::clusters(disk)?.into_iter().collect();
+    // What has segments has a watermark, whatever became of its keys.
+    clusters.extend(tables.events.files()?.into_iter().map(|file| file.cluster));
+    for cluster in clusters {
         if let Some(seq) = tables.events.watermark(&cluster).await? {
             watermarks.insert(cluster, seq);
         }
@@ -354,13 +416,11 @@ pub(crate) async fn watermarks(tables: &Tables, disk: &dyn Disk) -> Result<Water
 fn cut_torn(disk: &Arc<dyn Disk>, health: &Health, recovered: &Recovered) -> Result<()> {
     for (path, at) in &recovered.torn {
         let unavailable = |source| Error::Unavailable { path: path.clone(), source };
-        if *at == 0 {
-            disk.remove(path).map_err(unavailable)?;
-            health.synced(wal::FOLDER, disk.sync_dir(wal::FOLDER))?;
-            continue;
-        }
         let mut file = disk.open_to_append(path).map_err(unavailable)?;
         file.truncate(*at).map_err(unavailable)?;
+        if *at == 0 {
+            file.append(&wal::FILE_MAGIC).map_err(unavailable)?;
+        }
         health.synced(path, file.sync())?;
     }
     Ok(())

@@ -9,26 +9,46 @@ use serde_json::Value;
 use crate::command;
 
 /// Every crate of the workspace and the ones it may name; tests may name the testkit as well.
-const LAYERS: [(&str, &[&str]); 7] = [
-    ("whodid-cli", &["whodid-engine", "whodid-store", "whodid-query", "whodid-event"]),
+const LAYERS: [(&str, &[&str]); 10] = [
+    (
+        "whodid-cli",
+        &[
+            "whodid-server",
+            "whodid-api",
+            "whodid-engine",
+            "whodid-store",
+            "whodid-query",
+            "whodid-event",
+        ],
+    ),
+    (
+        "whodid-server",
+        &["whodid-ingest", "whodid-engine", "whodid-store", "whodid-query", "whodid-event"],
+    ),
+    ("whodid-ingest", &["whodid-store", "whodid-event"]),
+    ("whodid-api", &[]),
     ("whodid-engine", &["whodid-store", "whodid-query", "whodid-event"]),
     ("whodid-store", &["whodid-event"]),
     ("whodid-query", &["whodid-event"]),
     ("whodid-event", &[]),
     ("whodid-testkit", &[]),
-    ("xtask", &[]),
+    ("xtask", &["whodid-testkit"]),
 ];
 
 const TESTKIT: &str = "whodid-testkit";
 
 /// Foreign crates that have owners: whom outside of tests no other crate may name them.
-const OWNED: [(&str, &[&str]); 6] = [
+const OWNED: [(&str, &[&str]); 10] = [
     ("anyhow", &["whodid-cli", "xtask"]),
     ("arrow", &["whodid-store", "whodid-engine"]),
+    ("axum", &["whodid-server"]),
     ("clap", &["whodid-cli", "xtask"]),
     ("deltalake", &["whodid-store"]),
     ("object_store", &["whodid-store", "whodid-engine"]),
     ("parquet", &["whodid-store", "whodid-engine"]),
+    ("reqwest", &["whodid-api"]),
+    ("rusqlite", &["whodid-store"]),
+    ("rustls", &["whodid-server"]),
 ];
 
 /// Crates that do no I/O and compile in seconds, tests included.

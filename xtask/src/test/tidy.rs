@@ -113,9 +113,7 @@ fn code_lines(text: &str) -> usize {
     let lines: Vec<&str> = text.lines().collect();
     lines
         .windows(2)
-        .position(
-            |pair| matches!(pair, ["#[cfg(test)]", tests] if tests.starts_with("mod tests {")),
-        )
+        .position(|pair| matches!(pair, ["#[cfg(test)]", tests] if tests.starts_with("mod tests")))
         .unwrap_or(lines.len())
 }
 
@@ -208,12 +206,14 @@ mod tests {
 
     #[test]
     fn lines_are_short_where_they_can_be() {
-        let words = "ab ".repeat(34);
-        green("a/src/b.rs", &format!("//! What.\n{}", &words[..100]));
-        red("a/src/b.rs", &format!("//! What.\n{}", &words[..101]), 2, "101 columns");
-        green("a/src/b.rs", &format!("//! What.\nlet a = \"{}\";", words.trim()));
-        green("a/src/b.rs", &format!("//! What.\n// {} https://{}", &words[..60], "x".repeat(60)));
-        green("a/src/b.md", &words[..101]);
+        let words = |columns: usize| {
+            "ab ".chars().cycle().take(columns - 1).chain(['.']).collect::<String>()
+        };
+        green("a/src/b.rs", &format!("//! What.\n{}", words(100)));
+        red("a/src/b.rs", &format!("//! What.\n{}", words(101)), 2, "101 columns");
+        green("a/src/b.rs", &format!("//! What.\nlet a = \"{}\";", words(101)));
+        green("a/src/b.rs", &format!("//! What.\n// {} https://{}", words(60), "x".repeat(60)));
+        green("a/src/b.md", &words(101));
     }
 
     #[test]

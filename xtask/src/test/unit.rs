@@ -9,5 +9,7 @@ const LIMIT: Duration = Duration::from_mins(40);
 
 pub(super) fn run() -> anyhow::Result<()> {
     let args = ["test", "--release", "--workspace", "--locked", "--no-fail-fast"];
-    command::run_within(command::cargo().args(args), LIMIT)
+    // Some tests print what they counted: how often a crash was hit, for one.
+    let shown = ["--", "--show-output"];
+    command::run_within(command::cargo().args(args).args(shown), LIMIT)
 }

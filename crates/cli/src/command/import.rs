@@ -78,7 +78,7 @@ fn is_stdin(file: &Path) -> bool {
 }
 
 /// What `--redaction` asks for.
-fn rules(redaction: &str) -> Result<RuleSet, Failure> {
+pub fn rules(redaction: &str) -> Result<RuleSet, Failure> {
     /// A rule file is small; more is a mistake.
     const RULE_FILE_BYTES_MAX: u64 = 1 << 20;
     let wrong = |why: String| Failure::Usage(format!("--redaction {redaction}: {why}"));
@@ -92,8 +92,7 @@ fn rules(redaction: &str) -> Result<RuleSet, Failure> {
         return Err(wrong(format!("{length} bytes are more than a rule file may have")));
     }
     let text = std::fs::read_to_string(redaction).map_err(|error| wrong(error.to_string()))?;
-    let file: RuleFile =
-        serde_saphyr::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    let file: RuleFile = serde_saphyr::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     RuleSet::from_file(&file).map_err(|error| wrong(error.to_string()))
 }
 
@@ -140,7 +139,7 @@ impl Import<'_> {
                 let Some(items) = receiver.recv().await else { break };
                 let (preparer, cluster, name) =
                     (self.writer.preparer(), self.cluster.to_owned(), name.clone());
-                let make = move || make(&preparer, &cluster, &name, items);
+                let make = move || make(&preparer, &cluster, &name, &items);
                 making.push_back(tokio::task::spawn_blocking(make));
             }
             let Some(made) = making.next().await else { break };
@@ -228,7 +227,8 @@ impl Totals {
         let seconds = started.elapsed().as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
         let rate = (self.events + self.raw) as f64 / seconds.max(0.001);
-        let mut parts = vec![format!("imported {} events in {seconds:.1} s ({rate:.0}/s)", self.events)];
+        let mut parts =
+            vec![format!("imported {} events in {seconds:.1} s ({rate:.0}/s)", self.events)];
         let mut note = |count: u64, what: &str| {
             if count > 0 {
                 parts.push(format!("{count} {what}"));
@@ -260,7 +260,7 @@ fn source_name(file: &Path) -> String {
 }
 
 /// Makes a batch of items.
-fn make(preparer: &Preparer, cluster: &str, source: &str, items: Items) -> Result<Batch, Failure> {
+fn make(preparer: &Preparer, cluster: &str, source: &str, items: &Items) -> Result<Batch, Failure> {
     let mut builder = preparer.begin(cluster, source)?;
     for (kind, bytes) in items.iter() {
         match kind {

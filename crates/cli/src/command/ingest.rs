@@ -3,8 +3,8 @@
 use serde_json::json;
 use whodid_engine::{ClusterStatus, RawLeaf, waiting};
 
-use super::{now, open};
-use crate::args::{IngestArgs, IngestCommand, StatusArgs, StatusFormat};
+use super::{credential, now, open};
+use crate::args::{IngestArgs, IngestCommand, StatusArgs, StatusFormat, StoreArgs};
 use crate::failure::Failure;
 use crate::output::table::Table;
 use crate::output::{Color, Look, cell, duration, pretty, print, sentence, yaml};
@@ -15,11 +15,37 @@ const RAW_SHOWN: usize = 10;
 pub async fn run(args: IngestArgs) -> Result<(), Failure> {
     match args.command {
         IngestCommand::Status(args) => status(args).await,
-        IngestCommand::Repair(args) => {
-            let _ = args;
-            Ok(())
-        }
+        IngestCommand::Repair(args) => repair(args).await,
+        IngestCommand::Token(command) => credential::token(command),
+        IngestCommand::Certificate(command) => credential::certificate(command),
     }
+}
+
+async fn repair(args: StoreArgs) -> Result<(), Failure> {
+    let found = whodid_store::repair_dir(&args.data_dir).await?;
+    let mut out = String::new();
+    for lost in &found.lost {
+        let whodid_store::Lost { cluster, from, to } = lost;
+        out.push_str(&format!(
+            "lost: {cluster}/{from} to {cluster}/{to}; a leaf in the place of each says so\n"
+        ));
+    }
+    for (path, offset) in &found.damage {
+        out.push_str(&format!("damaged: {path} at byte {offset}\n"));
+    }
+    for cluster in &found.uncertain {
+        out.push_str(&format!(
+            "uncertain: {cluster} may have lost more, as nothing of it stands behind the damage; a leaf at the end of its log says so\n"
+        ));
+    }
+    for kept in &found.kept {
+        out.push_str(&format!("kept: {kept}, as it was found\n"));
+    }
+    if out.is_empty() {
+        out.push_str("nothing to repair\n");
+    }
+    print(&out)?;
+    Ok(())
 }
 
 async fn status(args: StatusArgs) -> Result<(), Failure> {
@@ -41,7 +67,14 @@ async fn status(args: StatusArgs) -> Result<(), Failure> {
 
 fn sources_table(sources: &[ClusterStatus], look: &Look) -> Table {
     let mut table = Table::new([
-        "CLUSTER", "SOURCE", "EVENTS", "DUPLICATES", "CONFLICTS", "RAW", "REDACTED", "LAST",
+        "CLUSTER",
+        "SOURCE",
+        "EVENTS",
+        "DUPLICATES",
+        "CONFLICTS",
+        "RAW",
+        "REDACTED",
+        "LAST",
     ]);
     let seconds = |micros: i64| (now() - micros).div_euclid(1_000_000);
     for source in sources {
@@ -66,13 +99,22 @@ fn sources_table(sources: &[ClusterStatus], look: &Look) -> Table {
 fn remarks(sources: &[ClusterStatus], raw: &[RawLeaf], waiting: usize) -> String {
     let mut out = String::new();
     if waiting > 0 {
-        out.push_str(&format!("\n{waiting} events are in the write-ahead log and not in a segment yet.\n"));
+        out.push_str(&format!(
+            "\n{waiting} events are in the write-ahead log and not in a segment yet.\n"
+        ));
     }
     let raw_total: u64 = sources.iter().map(|source| source.raw).sum();
     if raw_total > 0 {
-        out.push_str(&format!("\n{raw_total} items are not audit events and were kept as they came:\n"));
+        out.push_str(&format!(
+            "\n{raw_total} items are not audit events and were kept as they came:\n"
+        ));
         for leaf in raw {
-            out.push_str(&format!("  {}   {}   {}\n", leaf.id, cell(&leaf.source), sentence(&leaf.reason)));
+            out.push_str(&format!(
+                "  {}   {}   {}\n",
+                leaf.id,
+                cell(&leaf.source),
+                sentence(&leaf.reason)
+            ));
         }
         let more = raw_total.saturating_sub(raw.len() as u64);
         if more > 0 {

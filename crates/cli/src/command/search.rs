@@ -1,14 +1,14 @@
 //! `whodid search`: the requests a query finds, one row each, oldest first.
 
 use serde_json::{Value, json};
-use whodid_engine::{Engine, EventId, Row, Search};
+use whodid_engine::{Engine, EventId, Search};
 use whodid_store::Original;
 
-use super::{now, open, query};
+use super::{client, now, open, query};
 use crate::args::{ListFormat, SearchArgs};
 use crate::failure::Failure;
-use crate::output::events::{Columns, table};
-use crate::output::{Look, csv, pretty, print, yaml};
+use crate::output::events::{Columns, Event, table};
+use crate::output::{Look, csv, json_line, pretty, print, yaml};
 
 /// Events are fetched and printed this many at a time.
 const SHARE: usize = 1_000;
@@ -16,30 +16,60 @@ const SHARE: usize = 1_000;
 pub async fn run(args: SearchArgs) -> Result<(), Failure> {
     let text = args.query.join(" ");
     let query = query(&text, &args.scope)?;
-    let engine = open(&args.store).await?;
-    let search = Search { query, now: now(), limit: args.scope.limit };
-    let found = engine.search(&search).await?;
-    if found.ids.is_empty() {
-        let what = search.query.to_string();
-        let what = if what.is_empty() { "the record is empty".into() } else { format!("nothing matches {what}") };
-        return Err(Failure::NothingFound(what));
-    }
     let look = Look::new(&args.look);
     let columns = Columns {
         has_namespace: args.scope.namespace.is_none(),
         is_wide: args.output == ListFormat::Wide,
     };
-    list(&engine, &found.ids, args.output, &look, columns).await?;
-    if found.left_out > 0 {
-        eprintln!(
-            "{} older events match too; --limit 0 shows all, --until pages back",
-            found.left_out
-        );
+    if args.server.server.is_some() {
+        return remote(&args, &query.to_string(), &look, columns).await;
     }
+    let engine = open(&args.store).await?;
+    let search = Search { query, now: now(), limit: args.scope.limit };
+    let found = engine.search(&search).await?;
+    if found.ids.is_empty() {
+        return Err(nothing_matches(&search.query.to_string()));
+    }
+    list(&engine, &found.ids, args.output, &look, columns).await?;
+    say_left_out(found.left_out);
     Ok(())
 }
 
-/// Prints events in a format.
+/// Asks a server.
+async fn remote(
+    args: &SearchArgs,
+    query: &str,
+    look: &Look,
+    columns: Columns,
+) -> Result<(), Failure> {
+    if args.output == ListFormat::Raw {
+        return Err(Failure::Usage("-o raw reads the record itself; use --data-dir".into()));
+    }
+    let client = client(&args.server, &args.store)?;
+    let limit = if args.scope.limit == 0 { usize::MAX } else { args.scope.limit };
+    let found = client.newest(query, limit).await?;
+    if found.items.is_empty() {
+        return Err(nothing_matches(query));
+    }
+    show(&found.items, args.output, look, columns)?;
+    say_left_out(found.left_out);
+    Ok(())
+}
+
+fn nothing_matches(query: &str) -> Failure {
+    Failure::NothingFound(match query {
+        "" => "the record is empty".into(),
+        query => format!("nothing matches {query}"),
+    })
+}
+
+fn say_left_out(left_out: u64) {
+    if left_out > 0 {
+        eprintln!("{left_out} older matches left out; --limit 0 shows all, --until pages back");
+    }
+}
+
+/// Prints events in a format, a share at a time where the format allows it.
 pub async fn list(
     engine: &Engine,
     ids: &[EventId],
@@ -48,41 +78,53 @@ pub async fn list(
     columns: Columns,
 ) -> Result<(), Failure> {
     match format {
-        ListFormat::Table | ListFormat::Wide => {
-            let rows = engine.fetch(ids).await?;
-            print(&table(engine, &rows, look, columns).print(look.has_headers))?;
-        }
-        ListFormat::Json => {
-            print(&pretty(&json!({
-                "apiVersion": API_VERSION, "kind": "EventList", "items": items(engine, ids).await?
-            })))?;
-        }
-        ListFormat::Yaml => {
-            print(&yaml(&json!({
-                "apiVersion": API_VERSION, "kind": "EventList", "items": items(engine, ids).await?
-            })))?;
-        }
-        ListFormat::Jsonl => {
+        ListFormat::Raw => raw(engine, ids).await,
+        ListFormat::Jsonl | ListFormat::Csv | ListFormat::Name => {
+            let mut look = look.clone();
             for share in ids.chunks(SHARE) {
-                let rows = engine.fetch(share).await?;
-                let lines = rows.iter().map(|row| Value::from(row.json()).to_string() + "\n");
-                print(&lines.collect::<String>())?;
+                show(&events(engine, share).await?, format, &look, columns)?;
+                look.has_headers = false;
             }
+            Ok(())
+        }
+        _ => show(&events(engine, ids).await?, format, look, columns),
+    }
+}
+
+/// Prints events in any format but what came in.
+fn show(
+    events: &[Event],
+    format: ListFormat,
+    look: &Look,
+    columns: Columns,
+) -> Result<(), Failure> {
+    let document = || json!({"apiVersion": API_VERSION, "kind": "EventList", "items": events});
+    let text = match format {
+        ListFormat::Table | ListFormat::Wide | ListFormat::Raw => {
+            table(events, look, columns).print(look.has_headers)
+        }
+        ListFormat::Json => pretty(&document()),
+        ListFormat::Yaml => yaml(&document()),
+        ListFormat::Jsonl => {
+            events.iter().map(|event| json_line(&Value::from(event.clone()))).collect()
         }
         ListFormat::Name => {
-            print(&ids.iter().map(|id| format!("event/{id}\n")).collect::<String>())?;
+            let ids = events.iter().filter_map(|event| event.get("id")?.as_str());
+            ids.map(|id| format!("event/{id}\n")).collect()
         }
-        ListFormat::Raw => raw(engine, ids).await?,
-        ListFormat::Csv => list_csv(engine, ids, look).await?,
-    }
-    Ok(())
+        ListFormat::Csv => {
+            let titles = look.has_headers.then(|| csv::line(CSV_COLUMNS));
+            titles.into_iter().chain(events.iter().map(csv_line)).collect()
+        }
+    };
+    Ok(print(&text)?)
 }
 
 /// What the documents that this program prints are.
 pub const API_VERSION: &str = "whodid/v1";
 
-async fn items(engine: &Engine, ids: &[EventId]) -> Result<Vec<Value>, Failure> {
-    Ok(engine.fetch(ids).await?.iter().map(|row| row.json().into()).collect())
+async fn events(engine: &Engine, ids: &[EventId]) -> Result<Vec<Event>, Failure> {
+    Ok(engine.fetch(ids).await?.iter().map(|row| engine.json(row)).collect())
 }
 
 /// What came in, a line each; what is gone is said on stderr.
@@ -105,25 +147,32 @@ async fn raw(engine: &Engine, ids: &[EventId]) -> Result<(), Failure> {
 }
 
 const CSV_COLUMNS: [&str; 22] = [
-    "id", "time", "actor", "actor_kind", "username", "action", "verb", "outcome", "code",
-    "namespace", "resource", "subresource", "name", "object", "dry_run", "source_ips",
-    "user_agent", "request_uri", "stage", "level", "audit_id", "source",
+    "id",
+    "time",
+    "actor",
+    "actor_kind",
+    "username",
+    "action",
+    "verb",
+    "outcome",
+    "code",
+    "namespace",
+    "resource",
+    "subresource",
+    "name",
+    "object",
+    "dry_run",
+    "source_ips",
+    "user_agent",
+    "request_uri",
+    "stage",
+    "level",
+    "audit_id",
+    "source",
 ];
 
-async fn list_csv(engine: &Engine, ids: &[EventId], look: &Look) -> Result<(), Failure> {
-    if look.has_headers {
-        print(&csv::line(CSV_COLUMNS))?;
-    }
-    for share in ids.chunks(SHARE) {
-        let rows = engine.fetch(share).await?;
-        print(&rows.iter().map(csv_line).collect::<String>())?;
-    }
-    Ok(())
-}
-
-fn csv_line(row: &Row) -> String {
-    let values = row.json();
-    let cells = CSV_COLUMNS.map(|column| match values.get(column) {
+fn csv_line(event: &Event) -> String {
+    let cells = CSV_COLUMNS.map(|column| match event.get(column) {
         None => String::new(),
         Some(Value::String(text)) => text.clone(),
         Some(Value::Array(texts)) => {

@@ -40,7 +40,8 @@ async fn find(engine: &Engine, text: &str) -> Result<EventId, Failure> {
         return Ok(id);
     }
     let rows = engine.with_audit_id(text).await?;
-    let originals: Vec<&Row> = rows.iter().filter(|row| row.flag("duplicate") != Some(true)).collect();
+    let originals: Vec<&Row> =
+        rows.iter().filter(|row| row.flag("duplicate") != Some(true)).collect();
     match originals.as_slice() {
         [] => Err(Failure::NothingFound(format!(
             "there is no event {text}: neither an id (CLUSTER/SEQ) nor an audit ID in the record"
@@ -50,7 +51,11 @@ async fn find(engine: &Engine, text: &str) -> Result<EventId, Failure> {
             let candidates = several.iter().map(|row| {
                 let part = |column| row.text(column).unwrap_or("<unknown>").to_owned();
                 let parts = [part("stage"), part("verb"), part("request_uri")];
-                format!("  {}   {}", row.id(), parts.map(|part| crate::output::cell(&part)).join("   "))
+                format!(
+                    "  {}   {}",
+                    row.id(),
+                    parts.map(|part| crate::output::cell(&part)).join("   ")
+                )
             });
             Err(Failure::Usage(format!(
                 "{} events carry the audit ID {text}; name one of them:\n{}",
@@ -64,31 +69,55 @@ async fn find(engine: &Engine, text: &str) -> Result<EventId, Failure> {
 /// The event as one document: what the record knows of it, and what came in.
 fn document(row: &Row, original: Result<Original, whodid_store::Error>) -> Value {
     const IN_THE_RECORD: [&str; 14] = [
-        "id", "cluster", "seq", "received", "source", "day", "duplicate", "conflict", "twin",
-        "truncated", "redacted", "raw_reason", "raw_size", "raw_sha256",
+        "id",
+        "cluster",
+        "seq",
+        "received",
+        "source",
+        "day",
+        "duplicate",
+        "conflict",
+        "twin",
+        "truncated",
+        "redacted",
+        "raw_reason",
+        "raw_size",
+        "raw_sha256",
     ];
     const DERIVED: [&str; 13] = [
-        "time", "actor", "actor_kind", "action", "outcome", "dry_run", "field_manager", "tool",
-        "tool_version", "exec_command", "gvr", "object", "audit_id",
+        "time",
+        "actor",
+        "actor_kind",
+        "action",
+        "outcome",
+        "dry_run",
+        "field_manager",
+        "tool",
+        "tool_version",
+        "exec_command",
+        "gvr",
+        "object",
+        "audit_id",
     ];
     let all = row.json();
     let part = |names: &[&str]| -> Value {
-        let known = names.iter().filter_map(|name| Some(((*name).to_owned(), all.get(*name)?.clone())));
+        let known =
+            names.iter().filter_map(|name| Some(((*name).to_owned(), all.get(*name)?.clone())));
         known.collect::<serde_json::Map<_, _>>().into()
     };
-    let mut document = json!({
+    let (member, content) = match original {
+        Ok(Original::Event(text)) => {
+            let event = serde_json::from_str(&text);
+            ("event", event.unwrap_or_else(|_| Value::from(text)))
+        }
+        Ok(Original::Raw(bytes)) => ("raw", String::from_utf8_lossy(&bytes).into()),
+        Err(error) => ("event", json!({ "unavailable": error.to_string() })),
+    };
+    json!({
         "apiVersion": API_VERSION,
         "kind": "Event",
         "record": part(&IN_THE_RECORD),
         "derived": part(&DERIVED),
-    });
-    match original {
-        Ok(Original::Event(text)) => {
-            let event = serde_json::from_str(&text);
-            document["event"] = event.unwrap_or_else(|_| Value::from(text));
-        }
-        Ok(Original::Raw(bytes)) => document["raw"] = String::from_utf8_lossy(&bytes).into(),
-        Err(error) => document["event"] = json!({ "unavailable": error.to_string() }),
-    }
-    document
+        member: content,
+    })
 }

@@ -24,6 +24,14 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// Adds a column behind the others.
+    pub fn column(&mut self, title: &'static str, cells: impl Iterator<Item = String>) {
+        self.titles.push(title);
+        for (row, cell) in self.rows.iter_mut().zip(cells) {
+            row.push(cell);
+        }
+    }
+
     /// Writes the table; columns are as wide as their widest cell.
     pub fn print(&self, has_headers: bool) -> String {
         let titles: Vec<String> = self.titles.iter().map(|title| (*title).to_owned()).collect();

@@ -131,12 +131,15 @@ fn made() -> impl Strategy<Value = Made> {
 proptest! {
     #[test]
     fn encode_parse_encode_is_the_identity(made in made()) {
-        let raw = |text: &Option<String>| text.clone().map(|t| serde_json::value::RawValue::from_string(t).unwrap());
+        let raw = |text: &Option<String>| {
+            text.clone().map(|text| serde_json::value::RawValue::from_string(text).unwrap())
+        };
         let (request, response) = (raw(&made.request), raw(&made.response));
         let mut event = made.event.clone();
         event.request_object = request.as_deref();
         event.response_object = response.as_deref();
-        event.response_status = made.status.clone().map(|(message, code)| Status { message, code, ..Status::default() });
+        let status = |(message, code)| Status { message, code, ..Status::default() };
+        event.response_status = made.status.clone().map(status);
         let form = Form::of(&event).unwrap();
         let text = encode(&event, form);
         let again = Event::parse(text.as_bytes()).unwrap();
@@ -151,7 +154,7 @@ proptest! {
     #[test]
     fn hostile_bytes_never_panic(bytes in vec(any::<u8>(), 0..400)) {
         if let Ok(event) = Event::parse(&bytes) {
-            let _ = Form::of(&event).map(|form| encode(&event, form));
+            let _encoded = Form::of(&event).map(|form| encode(&event, form));
         }
     }
 }

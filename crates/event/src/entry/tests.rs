@@ -71,7 +71,7 @@ fn placeholder() -> String {
 
 const KEY: BlockKey = [7; 32];
 
-fn place<'a>(seq: u64, source: &'a str) -> Place<'a> {
+fn place(seq: u64, source: &str) -> Place<'_> {
     Place {
         seq,
         cluster: "prod",
@@ -205,7 +205,10 @@ proptest! {
         lengths in proptest::collection::vec(0_usize..30_000, 0..200),
         key_length in 1_usize..100,
     ) {
-        let members: String = (0..).zip(&lengths).map(|(i, n)| format!(",\"{}{i}\":\"{}\"", "k".repeat(key_length), "v".repeat(*n))).collect();
+        let (key, value) = ("k".repeat(key_length), |n: &usize| "v".repeat(*n));
+        let members = (0..)
+            .zip(&lengths)
+            .fold(String::new(), |all, (i, n)| all + &format!(r#","{key}{i}":"{}""#, value(n)));
         let text = format!(r#"{{"verb":"get"{members}}}"#);
         prop_assert!(Event::parse(text.as_bytes()).is_ok());
         let content = Content::Event { text: &text, bodies: Bodies::default() };
@@ -215,8 +218,9 @@ proptest! {
 
     #[test]
     fn hostile_text_never_panics(text in "\\PC{0,80}") {
-        let _ = entry(&place(0, "x"), Content::Event { text: &text, bodies: Bodies::default() }, &KEY);
-        let _ = without_bodies(&text, [true, true]);
-        let _ = with_bodies(&text, [Some("{}"), None]);
+        let content = Content::Event { text: &text, bodies: Bodies::default() };
+        let _entry = entry(&place(0, "x"), content, &KEY);
+        let _without = without_bodies(&text, [true, true]);
+        let _with = with_bodies(&text, [Some("{}"), None]);
     }
 }

@@ -119,7 +119,8 @@ pub(super) fn list(key: &str, item: Shape) -> Shape {
     object([(key, Shape::Each(Box::new(item)))])
 }
 
-/// A meta.k8s.io Table: its cells are what `kubectl get` prints, its rows carry metadata or objects.
+/// A meta.k8s.io Table: its cells are what `kubectl get` prints, its rows carry metadata or
+/// objects.
 pub(super) fn table(item: Shape) -> Shape {
     let row = Shape::members(
         Shape::Redact,

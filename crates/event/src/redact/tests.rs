@@ -29,7 +29,7 @@ fn run(resource: &str, verb: &str, member: &str, body: &str, rules: &RuleSet) ->
     Some(redacted)
 }
 
-fn paths(redacted: &Option<Redacted>) -> Vec<&str> {
+fn paths(redacted: Option<&Redacted>) -> Vec<&str> {
     redacted.iter().flat_map(|r| r.findings.iter().map(|f| f.path.as_str())).collect()
 }
 
@@ -126,7 +126,7 @@ fn secrets_in_every_form() {
         ),
     ] {
         let redacted = run("secrets", verb, member, body, &rules);
-        assert_eq!(paths(&redacted), expected, "{body}");
+        assert_eq!(paths(redacted.as_ref()), expected, "{body}");
         let is_whole = expected == [format!("/{member}").as_str()];
         assert_eq!(
             redacted.is_some_and(|r| r.is_request_whole || r.is_response_whole),
@@ -179,7 +179,11 @@ fn tokens() {
             vec!["/requestObject/items/1/data/a"],
         ),
     ] {
-        assert_eq!(paths(&run(resource, "create", member, body, &rules)), expected, "{body}");
+        assert_eq!(
+            paths(run(resource, "create", member, body, &rules).as_ref()),
+            expected,
+            "{body}"
+        );
     }
 }
 
@@ -203,7 +207,7 @@ fn off_takes_nothing_and_twice_takes_no_more() {
     // A look-alike is not a placeholder.
     let fake = r#"{"data":{"a":{"$redacted":"secrets","n":1,"b":"hidden"}}}"#;
     assert_eq!(
-        paths(&run("secrets", "create", "requestObject", fake, &RuleSet::built_in())).len(),
+        paths(run("secrets", "create", "requestObject", fake, &RuleSet::built_in()).as_ref()).len(),
         1
     );
 }
@@ -234,7 +238,7 @@ fn rules_of_a_file() {
         ("secrets", r#"{"data":{"a":"b"}}"#, vec!["/requestObject/data/a"]),
     ] {
         assert_eq!(
-            paths(&run(resource, "update", "requestObject", body, &rules)),
+            paths(run(resource, "update", "requestObject", body, &rules).as_ref()),
             expected,
             "{body}"
         );
@@ -242,7 +246,7 @@ fn rules_of_a_file() {
     let whole =
         file(r#"{"default":false,"rules":[{"name":"all","resources":["things"]}]}"#).unwrap();
     assert_eq!(
-        paths(&run("things", "create", "requestObject", r#"{"items":[1]}"#, &whole)),
+        paths(run("things", "create", "requestObject", r#"{"items":[1]}"#, &whole).as_ref()),
         ["/requestObject"]
     );
     assert_eq!(run("secrets", "create", "requestObject", r#"{"data":{"a":"b"}}"#, &whole), None);

@@ -1,6 +1,7 @@
 //! Splitting: a table of streams, every one cut at every place, and the captured webhook bodies.
 
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 use whodid_testkit::captures;
 
 use super::*;
@@ -42,7 +43,7 @@ fn split<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 fn check(stream: &str, expected: &[String]) {
@@ -102,6 +103,16 @@ fn broken_lines_cost_no_other_line() {
     ] {
         check(stream, &items);
     }
+}
+
+/// Found by the fuzzer: a pause between the break and its line end started the count anew.
+#[test]
+fn patience_does_not_depend_on_pieces() {
+    // Each time, the first line is the shell of a list, and the second a broken item of it.
+    let stream = "[\n".repeat(22) + "}\n{}";
+    let mut expected = vec![broken("["); 9];
+    expected.extend([broken("[\n[\n[\n}"), value("{}")]);
+    check(&stream, &expected);
 }
 
 #[test]

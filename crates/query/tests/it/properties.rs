@@ -169,8 +169,8 @@ fn expr() -> impl Strategy<Value = Expr> {
 
 /// Pieces of the language in any order.
 fn soup() -> impl Strategy<Value = String> {
-    let pieces = "( ) - ! AND OR NOT \" \"\" \\ * : . .. > >= < = / body body. annotation. [0] deploy \
-                  400 -2h now 2026-11-22 T17:25 Z 10.0.0.0/8 fd00:: true exec a é";
+    let pieces = "( ) - ! AND OR NOT \" \"\" \\ * : . .. > >= < = / body body. annotation. [0] \
+                  deploy 400 -2h now 2026-11-22 T17:25 Z 10.0.0.0/8 fd00:: true exec a é";
     let piece = prop_oneof![
         3 => Just(" ".to_owned()),
         1 => select(vec!["\t", "\n", "\0"]).prop_map(str::to_owned),

@@ -45,8 +45,12 @@ impl RealDisk {
 
 impl Disk for RealDisk {
     fn create(&self, path: &str) -> io::Result<Box<dyn DiskFile>> {
-        let file =
-            OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(self.at(path))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.at(path))?;
         Ok(Box::new(RealFile(file)))
     }
 
@@ -108,7 +112,12 @@ impl Disk for RealDisk {
 }
 
 fn describe(name: String, metadata: &fs::Metadata) -> io::Result<Entry> {
-    Ok(Entry { name, is_dir: metadata.is_dir(), len: metadata.len(), modified: metadata.modified()? })
+    Ok(Entry {
+        name,
+        is_dir: metadata.is_dir(),
+        len: metadata.len(),
+        modified: metadata.modified()?,
+    })
 }
 
 #[derive(Debug)]

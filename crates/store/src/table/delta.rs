@@ -18,6 +18,7 @@ use deltalake::{DeltaTable, DeltaTableError};
 use url::Url;
 
 use super::{Commit, DataFile, TableLog, stats};
+use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
 use crate::object::DiskStore;
 
@@ -44,7 +45,8 @@ impl DeltaLog {
         let failed = |error| Error::table(name, error);
         let table = build(name, store)?;
         let columns = columns(schema).map_err(|error| Error::table(name, error))?;
-        let stats_columns = if name == super::EVENTS { "seq,received,time,twin" } else { "seq,received" };
+        let stats_columns =
+            if name == super::EVENTS { "seq,received,time,twin" } else { "seq,received" };
         let table = table
             .create()
             .with_columns(columns)
@@ -71,7 +73,13 @@ impl DeltaLog {
             return Ok(None);
         }
         table.load().await.map_err(failed)?;
-        Ok(Some(DeltaLog { name, table, since_checkpoint: 0 }))
+        let checkpoint = store.read_all(&format!("{name}/_delta_log/_last_checkpoint"));
+        let checkpoint = checkpoint.as_deref().and_then(|hint| {
+            serde_json::from_slice::<serde_json::Value>(hint).ok()?.get("version")?.as_u64()
+        });
+        let mut log = DeltaLog { name, table, since_checkpoint: 0 };
+        log.since_checkpoint = log.version().saturating_sub(checkpoint.unwrap_or(0));
+        Ok(Some(log))
     }
 
     fn failed(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
@@ -86,7 +94,8 @@ impl DeltaLog {
 fn build(name: &'static str, store: &DiskStore) -> Result<DeltaTable> {
     let failed = |error| Error::table(name, error);
     // The scheme only picks the library's plain log store; every byte goes through ours.
-    let url = Url::parse(&format!("memory:///{name}")).map_err(|error| Error::table(name, error))?;
+    let url =
+        Url::parse(&format!("memory:///{name}")).map_err(|error| Error::table(name, error))?;
     DeltaTableBuilder::from_url(url.clone())
         .map_err(failed)?
         .with_storage_backend(Arc::new(store.clone()), url)
@@ -129,9 +138,9 @@ fn partition_values(file: &DataFile) -> HashMap<String, Option<String>> {
     values.map(|(column, value)| (column.to_owned(), Some(value.clone()))).into()
 }
 
+/// Delta's times are for other engines; nothing of ours is decided by them.
 fn now_millis() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    i64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
+    SystemClock.now() / 1_000
 }
 
 fn add(file: &DataFile, data_change: bool) -> Action {
@@ -185,7 +194,9 @@ impl TableLog for DeltaLog {
                 let bytes = u64::try_from(file.size()).ok()?;
                 Some(DataFile { path: path.clone(), cluster, day, bytes, stats })
             };
-            files.push(known().ok_or_else(|| self.failed(format!("{path} is not a file of this writer's making")))?);
+            files.push(known().ok_or_else(|| {
+                self.failed(format!("{path} is not a file of this writer's making"))
+            })?);
         }
         files.sort_by(|a, b| (&a.cluster, a.stats.seq).cmp(&(&b.cluster, b.stats.seq)));
         Ok(files)
@@ -235,7 +246,8 @@ impl TableLog for DeltaLog {
                 DeltaTableError::VersionAlreadyExists(_)
                 | DeltaTableError::Transaction {
                     source:
-                        TransactionError::MaxCommitAttempts(_) | TransactionError::VersionAlreadyExists(_),
+                        TransactionError::MaxCommitAttempts(_)
+                        | TransactionError::VersionAlreadyExists(_),
                 },
             ) => Err(Error::ForeignCommit { table: self.name, version: self.version() + 1 }),
             Err(error) => Err(self.failed(error)),

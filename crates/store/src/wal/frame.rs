@@ -81,7 +81,9 @@ impl Frame {
         for (row, marks) in &self.marks {
             out.extend_from_slice(&row.to_le_bytes());
             let has_twin = marks.twin.is_some();
-            out.push(u8::from(marks.duplicate) | u8::from(marks.conflict) << 1 | u8::from(has_twin) << 2);
+            out.push(
+                u8::from(marks.duplicate) | u8::from(marks.conflict) << 1 | u8::from(has_twin) << 2,
+            );
             out.extend_from_slice(&marks.twin.unwrap_or(0).to_le_bytes());
         }
         out.extend_from_slice(&self.unpacked.to_le_bytes());

@@ -37,20 +37,20 @@ const RESPONSE: u8 = 8;
 
 impl Record {
     /// Appends a record: tag (u8), redacted (u32), length (u32), bytes; numbers little-endian.
-    pub(crate) fn append(&self, out: &mut Vec<u8>, bytes: &[u8]) {
+    pub(crate) fn append(self, out: &mut Vec<u8>, bytes: &[u8]) {
         self.append_head(out, bytes.len());
         out.extend_from_slice(bytes);
     }
 
     /// Appends what is left of an event: its length (u64), its SHA-256, its beginning.
-    pub(crate) fn append_oversized(&self, out: &mut Vec<u8>, oversized: &Oversized) {
+    pub(crate) fn append_oversized(self, out: &mut Vec<u8>, oversized: &Oversized) {
         self.append_head(out, 8 + 32 + oversized.head.len());
         out.extend_from_slice(&oversized.bytes.to_le_bytes());
         out.extend_from_slice(&oversized.sha256);
         out.extend_from_slice(&oversized.head);
     }
 
-    fn append_head(&self, out: &mut Vec<u8>, length: usize) {
+    fn append_head(self, out: &mut Vec<u8>, length: usize) {
         let kind = match self.kind {
             Kind::Event => 0,
             Kind::Raw => 1,

@@ -8,6 +8,7 @@ use super::frame::{FRAME_BYTES_MAX, Frame, FrameError, HEAD_BYTES, find_intact};
 use super::{FILE_MAGIC, FOLDER};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Error, Result};
+use crate::health::Health;
 
 /// A log file that is open for reading; it can be read even if it is deleted meanwhile.
 #[derive(Debug)]
@@ -16,6 +17,13 @@ pub(crate) struct WalFile {
     pub(crate) path: String,
     file: Box<dyn DiskFile>,
     len: u64,
+}
+
+/// What stands in a file, in its order.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    Frame(Frame),
+    Flaw(Flaw),
 }
 
 /// What stands at the end of a file, or in its middle, instead of a frame.
@@ -54,22 +62,25 @@ pub(crate) fn open_all(disk: &dyn Disk) -> Result<Vec<WalFile>> {
 }
 
 impl WalFile {
-    /// Reads the file's frames in order, but not the payload of those that `is_covered`.
-    ///
-    /// `is_last` says that no later file exists: only then can its end be torn. What comes back
-    /// are the flaws; frames behind damage are read too.
+    /// Reads what stands in the file in order, but not the frames that `is_covered`; frames behind
+    /// damage are read too. `is_last` says that no later file exists: only then can its end be
+    /// torn.
     pub(crate) fn read(
         &self,
         is_last: bool,
         is_covered: impl Fn(&str, u64) -> bool,
-        mut take: impl FnMut(Frame) -> Result<()>,
-    ) -> Result<Vec<Flaw>> {
-        let mut flaws = Vec::new();
-        let mut at = match self.check_magic()? {
-            Some(at) => at,
-            None if is_last => return Ok(vec![Flaw::Torn(0)]),
-            None => return Ok(vec![damaged(0, "it does not begin like a log file")]),
-        };
+        mut take: impl FnMut(Piece) -> Result<()>,
+    ) -> Result<()> {
+        let magic = FILE_MAGIC.len() as u64;
+        // The name of a file and its first bytes are durable before a frame is written.
+        if self.len <= magic && is_last && self.bytes(0, self.len)? != FILE_MAGIC {
+            return take(Piece::Flaw(Flaw::Torn(0)));
+        }
+        let mut at = magic.min(self.len);
+        if self.bytes(0, at)? != FILE_MAGIC {
+            let why = "the file does not begin like a log file".to_owned();
+            take(Piece::Flaw(Flaw::Damaged { offset: 0, why }))?;
+        }
         while at < self.len {
             if let Some(next) = self.skip_covered(at, &is_covered)? {
                 at = next;
@@ -79,17 +90,22 @@ impl WalFile {
                 Ok((frame, length)) => {
                     at += length as u64;
                     if !is_covered(&frame.cluster, frame.end_seq()) {
-                        take(frame)?;
+                        take(Piece::Frame(frame))?;
                     }
                 }
                 Err(error) => {
                     let (flaw, next) = self.judge(at, &error, is_last)?;
-                    flaws.push(flaw);
+                    take(Piece::Flaw(flaw))?;
                     at = next;
                 }
             }
         }
-        Ok(flaws)
+        Ok(())
+    }
+
+    /// Makes durable what is in it.
+    pub(crate) fn settle(&mut self, health: &Health) -> Result<()> {
+        health.synced(&self.path, self.file.sync())
     }
 
     /// Tells a torn end from damage, and where reading goes on.
@@ -105,7 +121,7 @@ impl WalFile {
         }
         if was_durable {
             let next = next.map_or(self.len, |found| at + found as u64);
-            return Ok((damaged(at, &error.to_string()), next));
+            return Ok((Flaw::Damaged { offset: at, why: error.to_string() }, next));
         }
         Ok((Flaw::Torn(at), self.len))
     }
@@ -137,12 +153,6 @@ impl WalFile {
         Ok((next <= self.len && is_covered(cluster, end_seq)).then_some(next))
     }
 
-    fn check_magic(&self) -> Result<Option<u64>> {
-        let magic = FILE_MAGIC.len() as u64;
-        let is_ours = self.len >= magic && self.bytes(0, magic)? == FILE_MAGIC;
-        Ok(is_ours.then_some(magic))
-    }
-
     fn bytes(&self, from: u64, to: u64) -> Result<Vec<u8>> {
         let length = usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX);
         let mut bytes = vec![0; length];
@@ -151,10 +161,6 @@ impl WalFile {
             .map_err(|source| Error::Read { path: self.path.clone(), source })?;
         Ok(bytes)
     }
-}
-
-fn damaged(offset: u64, why: &str) -> Flaw {
-    Flaw::Damaged { offset, why: why.to_owned() }
 }
 
 const _: () = assert!(FRAME_BYTES_MAX <= u32::MAX as usize);

@@ -110,3 +110,68 @@ pub async fn append(writer: &Writer, cluster: &str, events: &[String], size: usi
 pub fn texts(seen: &BTreeMap<i64, Seen>) -> Vec<String> {
     seen.values().map(Seen::text).collect()
 }
+
+/// A small generator of numbers; the same seed gives the same numbers.
+#[derive(Clone, Debug)]
+pub struct Rng(u64);
+
+impl Rng {
+    pub fn new(seed: u64) -> Self {
+        Rng(seed)
+    }
+
+    /// SplitMix64.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `n`.
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.next() % n.max(1)
+    }
+
+    /// True so many times out of a hundred.
+    pub fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+/// An event that no other call makes, as kube-apiserver writes it; every third has a body.
+pub fn event(tag: u64, i: u64) -> String {
+    let body = if i.is_multiple_of(3) {
+        format!(r#","requestObject":{{"n":{i}}}"#)
+    } else {
+        String::new()
+    };
+    format!(
+        r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Request","auditID":"{:08x}-0000-4000-8000-{:012x}","stage":"ResponseComplete","requestURI":"/api/v1/namespaces/n{}/pods/p{i}","verb":"update","user":{{"username":"u{}"}},"objectRef":{{"resource":"pods","namespace":"n{}","name":"p{i}","apiVersion":"v1"}},"responseStatus":{{"metadata":{{}},"code":200}}{body},"requestReceivedTimestamp":"2026-01-02T03:04:05.678900Z","stageTimestamp":"2026-01-02T03:04:05.678900Z"}}"#,
+        tag,
+        i,
+        i % 7,
+        i % 5,
+        i % 7,
+    )
+}
+
+/// A clock that ticks whenever somebody looks.
+#[derive(Debug)]
+pub struct TickingClock {
+    now: std::sync::atomic::AtomicI64,
+    step: i64,
+}
+
+impl TickingClock {
+    pub fn new(start: i64, step: i64) -> Self {
+        TickingClock { now: start.into(), step }
+    }
+}
+
+impl whodid_store::Clock for TickingClock {
+    fn now(&self) -> i64 {
+        self.now.fetch_add(self.step, std::sync::atomic::Ordering::Relaxed)
+    }
+}

@@ -112,9 +112,9 @@ impl Pools {
     fn new(random: &mut Random) -> Pools {
         const TEAMS: &str = "shop pay data ml web core edge auth ops batch";
         const PLACES: &str = "prod staging dev qa eu us";
-        const PEOPLE: &str = "alice bob carol dave erin frank grace heidi ivan judy karl laura mike \
-            nina oscar peggy quinn rita sam trent uma victor wendy xavier yann zoe amir bela chen \
-            dara emre fola gita hugo ines jana kofi lior mara niko";
+        const PEOPLE: &str = "alice bob carol dave erin frank grace heidi ivan judy karl laura \
+            mike nina oscar peggy quinn rita sam trent uma victor wendy xavier yann zoe amir bela \
+            chen dara emre fola gita hugo ines jana kofi lior mara niko";
         let places = |team| PLACES.split(' ').map(move |place| format!("{team}-{place}"));
         let replica_sets = many(900, || new_suffix(random, 9));
         Pools {
@@ -128,7 +128,7 @@ impl Pools {
             pods: many(6_000, || new_pod(random, &replica_sets)),
             replica_sets,
             uids: many(9_000, || new_uuid(random)),
-            sums: many(300, || (0..4).map(|_| format!("{:016x}", random.next())).collect()),
+            sums: many(300, || new_sum(random)),
             // Logarithmically normal, 4 ms in the middle.
             latencies: many(4_096, || whole((8.3 + random.normal()).exp())),
         }
@@ -153,6 +153,12 @@ fn new_uuid(random: &mut Random) -> String {
     let (first, second, third) = (high >> 32, (high >> 16) & 0xffff, high & 0xfff);
     let (fourth, fifth) = (0x8000 | ((low >> 48) & 0x3fff), low & 0xffff_ffff_ffff);
     format!("{first:08x}-{second:04x}-4{third:03x}-{fourth:04x}-{fifth:012x}")
+}
+
+/// A SHA-256 of nothing in particular.
+fn new_sum(random: &mut Random) -> String {
+    let [a, b, c, d] = [0; 4].map(|_| random.next());
+    format!("{a:016x}{b:016x}{c:016x}{d:016x}")
 }
 
 /// Writes an instant as RFC 3339 in UTC.

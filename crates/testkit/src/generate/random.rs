@@ -1,5 +1,5 @@
-//! Numbers at random, the same for the same seed on every machine: SplitMix64 (Steele, Lea and
-//! Flood, 2014), which passes the usual tests and takes a nanosecond.
+//! Numbers at random, the same for the same seed: SplitMix64 (Steele, Lea and Flood, 2014), which
+//! passes the usual tests and takes a nanosecond.
 
 /// A sequence of numbers at random.
 #[derive(Clone, Debug)]

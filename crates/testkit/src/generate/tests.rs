@@ -55,7 +55,7 @@ fn cardinalities_are_those_of_a_cluster() {
     assert!((35_000..36_500).contains(&distinct("/auditID")), "{}", distinct("/auditID"));
     assert!((60..75).contains(&distinct("/objectRef/namespace")));
     assert!((390..=401).contains(&distinct("/sourceIPs/0")));
-    assert!((5_000..40_000).contains(&distinct("/objectRef/name")));
+    assert!((3_500..6_000).contains(&distinct("/objectRef/name")));
     let people = |event: &Value| {
         event["user"]["username"].as_str()?.strip_suffix("@example.com").map(str::to_owned)
     };
@@ -65,6 +65,19 @@ fn cardinalities_are_those_of_a_cluster() {
     }
     let busiest = counts.values().max().unwrap() * 100 / counts.values().sum::<usize>();
     assert!(counts.len() >= 40 && (25..75).contains(&busiest), "{counts:?}");
+}
+
+/// The corpus that peers were measured on has 1,830 bytes an event, and 166 once zstd -3 is through
+/// with it; repetition is as rare here, so that figures can be compared.
+#[test]
+fn events_are_as_long_and_as_various_as_those_of_the_peers() {
+    let mut generator = Generator::new(7, Options::default());
+    let mut text = Vec::new();
+    (0..50_000).for_each(|_| generator.next_into(&mut text));
+    let packed = zstd::bulk::compress(&text, 3).unwrap();
+    let (length, packed) = (text.len() / 50_000, packed.len() / 50_000);
+    assert!((1_700..1_900).contains(&length), "{length} bytes");
+    assert!((150..185).contains(&packed), "{packed} bytes, packed");
 }
 
 #[test]

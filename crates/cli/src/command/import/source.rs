@@ -36,7 +36,8 @@ pub struct Resume {
 /// Items of a file, with how far it is read with them.
 pub struct Items {
     bytes: Vec<u8>,
-    items: Vec<(Kind, std::ops::Range<usize>)>,
+    /// What each is, and where it stands in `bytes`.
+    found: Vec<(Kind, std::ops::Range<usize>)>,
     pub position: SourcePosition,
 }
 
@@ -50,7 +51,7 @@ pub enum Kind {
 
 impl Items {
     pub fn iter(&self) -> impl Iterator<Item = (&Kind, &[u8])> {
-        self.items
+        self.found
             .iter()
             .map(|(kind, range)| (kind, self.bytes.get(range.clone()).unwrap_or_default()))
     }
@@ -91,7 +92,8 @@ pub fn resume(file: &Path, id: [u8; 32], known: &[SourcePosition]) -> Result<Res
     walk(file, &AtomicU64::new(0), &mut |item, _| {
         running.add(item);
         let digest = running.digest();
-        let same = known.iter().find(|p| p.id == id && p.items == running.items && p.digest == digest);
+        let same =
+            known.iter().find(|p| p.id == id && p.items == running.items && p.digest == digest);
         if let Some(same) = same {
             found = Resume { items: same.items, variant: same.variant };
         }
@@ -120,7 +122,8 @@ pub fn read(
             items: running.items,
             digest: running.digest(),
         };
-        let batch = Items { bytes: std::mem::take(bytes), items: std::mem::take(items), position };
+        let (bytes, found) = (std::mem::take(bytes), std::mem::take(items));
+        let batch = Items { bytes, found, position };
         // Whoever receives has stopped for a reason of its own.
         sender.blocking_send(batch).is_ok()
     };

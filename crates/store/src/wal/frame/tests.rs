@@ -1,9 +1,20 @@
-//! Frames: there and back, one byte wrong, and bytes at random.
+//! Frames: there and back, one byte wrong, bytes at random, and the seeds of the fuzz target.
 
 use proptest::prelude::*;
 use whodid_event::split::Position;
 
 use super::*;
+
+#[path = "../../../../../fuzz/checks/wal_frame.rs"]
+mod check;
+#[path = "../../../../../fuzz/checks/corpus.rs"]
+mod corpus;
+
+#[test]
+fn seeds_of_wal_frame() {
+    let frames = corpus::run("wal_frame", check::check);
+    assert!(frames >= 20, "only {frames} of the seeds are frames");
+}
 
 fn position() -> impl Strategy<Value = SourcePosition> {
     (any::<[u8; 32]>(), any::<(u32, u64, u32, u64)>(), any::<[u8; 32]>()).prop_map(
@@ -34,7 +45,10 @@ prop_compose! {
         payload in proptest::collection::vec(any::<u8>(), 0..300),
     ) -> Frame {
         let count = u32::try_from(marks.len()).unwrap() + more;
-        Frame { cluster: cluster.into(), source: source.into(), first_seq, count, received, durable, position, marks, unpacked, payload }
+        let (cluster, source) = (cluster.into(), source.into());
+        Frame {
+            cluster, source, first_seq, count, received, durable, position, marks, unpacked, payload
+        }
     }
 }
 
@@ -67,18 +81,21 @@ proptest! {
 
     #[test]
     fn hostile_bytes_never_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let _ = Frame::decode(&bytes);
+        let _frame = Frame::decode(&bytes);
         // And with a head that passes, so that the content is looked at.
         let mut framed = MAGIC.to_vec();
         framed.extend([0; 8]);
         framed.append(&mut bytes);
         seal(&mut framed, 0);
-        let _ = Frame::decode(&framed);
+        let _frame = Frame::decode(&framed);
         let _ = Frame::peek(&framed);
     }
 
     #[test]
-    fn intact_frames_are_found_behind_damage(frame in frame(), junk in proptest::collection::vec(any::<u8>(), 0..50)) {
+    fn intact_frames_are_found_behind_damage(
+        frame in frame(),
+        junk in proptest::collection::vec(any::<u8>(), 0..50),
+    ) {
         let mut bytes = junk.clone();
         frame.encode(&mut bytes);
         let (at, found) = find_intact(&bytes, 0).unwrap();

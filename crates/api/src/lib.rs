@@ -1,0 +1,264 @@
+//! The client of the HTTP API: questions to a server, and its stream of events. What a query means
+//! is the server's to say; how answers look, the caller's.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use eventsource_stream::Eventsource;
+use futures::{Stream, StreamExt};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// A server has to answer a connection after this long.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// The server says at least every ten seconds that it is there.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// Result of a request.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a request was not answered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The server cannot be reached, or broke off.
+    #[error("cannot reach {url}: {source}")]
+    Unreachable {
+        /// Where it should be.
+        url: String,
+        /// Why not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The server refuses.
+    #[error("{detail}")]
+    Refused {
+        /// The status of the answer.
+        status: u16,
+        /// Why, in a sentence for its user.
+        detail: String,
+    },
+    /// A file of the client cannot be used.
+    #[error("{}: {why}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+}
+
+/// An event as the API shows it.
+pub type Event = Map<String, Value>;
+
+/// A page of events.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+pub struct EventList {
+    /// The events.
+    pub items: Vec<Event>,
+    /// How many older ones match, too.
+    #[serde(default)]
+    pub left_out: u64,
+    /// The place behind what was looked at.
+    pub cursor: String,
+    /// Whether more follows behind that place already.
+    #[serde(default)]
+    pub is_more: bool,
+}
+
+/// What a stream says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Message {
+    /// An event.
+    Event(Event),
+    /// The reader was too slow: so many events lie between these cursors and were not looked at.
+    Missed {
+        /// How many.
+        events: u64,
+        /// Behind this cursor,
+        after: String,
+        /// up to this one.
+        until: String,
+    },
+}
+
+/// A message, and the place to resume at behind it.
+pub type Placed = (Option<Message>, String);
+
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// The socket in a data directory of this machine.
+    Socket(PathBuf),
+    /// A URL.
+    Url {
+        /// `https://HOST:PORT`.
+        url: String,
+        /// What reading takes there.
+        token: Option<String>,
+        /// The authority to trust, PEM, instead of those of the system.
+        authority: Option<PathBuf>,
+    },
+}
+
+/// A client of one server.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    url: String,
+    token: Option<String>,
+}
+
+impl Client {
+    /// A client; nothing is connected yet.
+    ///
+    /// # Errors
+    /// The authority cannot be read.
+    pub fn new(endpoint: Endpoint) -> Result<Self> {
+        let builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT_MAX)
+            .read_timeout(SILENCE_MAX)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy();
+        let (builder, url, token) = match endpoint {
+            // The name is not looked up; the socket is where it goes.
+            Endpoint::Socket(path) => {
+                (builder.unix_socket(path), "http://localhost".to_owned(), None)
+            }
+            Endpoint::Url { url, token, authority } => {
+                let builder = match &authority {
+                    Some(path) => builder.tls_certs_only([certificate(path)?]),
+                    None => builder,
+                };
+                (builder, url.trim_end_matches('/').to_owned(), token)
+            }
+        };
+        let http = builder.build().map_err(|error| unreachable(&url, error))?;
+        Ok(Client { http, url, token })
+    }
+
+    async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<reqwest::Response> {
+        let mut request = self.http.get(format!("{}{path}", self.url)).query(query);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let answer = request.send().await.map_err(|error| unreachable(&self.url, error))?;
+        self.accepted(answer).await
+    }
+
+    async fn accepted(&self, answer: reqwest::Response) -> Result<reqwest::Response> {
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let problem: Value = answer.json().await.unwrap_or_default();
+        let detail = problem.get("detail").and_then(Value::as_str);
+        let detail =
+            detail.map_or_else(|| format!("{} answered {status}", self.url), str::to_owned);
+        Err(Error::Refused { status: status.as_u16(), detail })
+    }
+
+    /// The newest requests that pass a query, oldest first.
+    ///
+    /// # Errors
+    /// The query makes no sense, or the server cannot be reached.
+    pub async fn newest(&self, query: &str, limit: usize) -> Result<EventList> {
+        let limit = limit.to_string();
+        let answer = self.get("/api/v1/events", &[("q", query), ("limit", &limit)]).await?;
+        answer.json().await.map_err(|error| unreachable(&self.url, error))
+    }
+
+    /// Events that pass a query behind a cursor, in the order of the log.
+    ///
+    /// # Errors
+    /// As [`newest`](Self::newest).
+    pub async fn after(&self, query: &str, cursor: &str, limit: usize) -> Result<EventList> {
+        let limit = limit.to_string();
+        let question = [("q", query), ("after", cursor), ("limit", &limit)];
+        let answer = self.get("/api/v1/events", &question).await?;
+        answer.json().await.map_err(|error| unreachable(&self.url, error))
+    }
+
+    /// Sends a body of events as an API server does; when it returns, they are durable.
+    ///
+    /// # Errors
+    /// The server refuses, or cannot be reached; sending again does no harm.
+    pub async fn send(&self, cluster: &str, token: &str, body: Vec<u8>) -> Result<()> {
+        let request = self.http.post(format!("{}/ingest/{cluster}", self.url));
+        let answer = request.bearer_auth(token).body(body).send().await;
+        self.accepted(answer.map_err(|error| unreachable(&self.url, error))?).await.map(drop)
+    }
+
+    /// What is added from now on, or behind a cursor, until the connection breaks.
+    ///
+    /// # Errors
+    /// As [`newest`](Self::newest).
+    pub async fn stream(
+        &self,
+        query: &str,
+        after: Option<&str>,
+    ) -> Result<impl Stream<Item = Result<Placed>> + Unpin + use<>> {
+        let mut question = vec![("q", query)];
+        question.extend(after.map(|cursor| ("after", cursor)));
+        let answer = self.get("/api/v1/events/stream", &question).await?;
+        let url = self.url.clone();
+        Ok(Box::pin(answer.bytes_stream().eventsource().map(move |event| {
+            let event = event.map_err(|error| unreachable(&url, error))?;
+            let message = message(&event.event, &event.data);
+            Ok((message.map_err(|error| unreachable(&url, error))?, event.id))
+        })))
+    }
+}
+
+/// Reads a message; `None` for one that only tells a place.
+fn message(kind: &str, data: &str) -> serde_json::Result<Option<Message>> {
+    #[derive(Deserialize)]
+    struct Missed {
+        events: u64,
+        after: String,
+        until: String,
+    }
+    Ok(match kind {
+        "event" => Some(Message::Event(serde_json::from_str(data)?)),
+        "missed" => {
+            let Missed { events, after, until } = serde_json::from_str(data)?;
+            Some(Message::Missed { events, after, until })
+        }
+        _ => None,
+    })
+}
+
+fn certificate(path: &Path) -> Result<reqwest::Certificate> {
+    let file = |why: String| Error::File { path: path.to_owned(), why };
+    #[expect(clippy::disallowed_methods, reason = "the user's file")]
+    let pem = std::fs::read(path).map_err(|error| file(error.to_string()))?;
+    reqwest::Certificate::from_pem(&pem).map_err(|error| file(error.to_string()))
+}
+
+fn unreachable(url: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    let error = error.into();
+    // The innermost cause says it best: reqwest's own message repeats the address.
+    let mut cause: &(dyn std::error::Error + 'static) = &*error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    let source = cause.to_string().into();
+    Error::Unreachable { url: url.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages() {
+        let event = message("event", r#"{"id":"a/1"}"#).unwrap();
+        assert!(matches!(event, Some(Message::Event(event)) if event["id"] == "a/1"));
+        let missed = message("missed", r#"{"events":3,"after":"a/1","until":"a/4"}"#).unwrap();
+        let (after, until) = ("a/1".to_owned(), "a/4".to_owned());
+        assert_eq!(missed, Some(Message::Missed { events: 3, after, until }));
+        assert_eq!(message("begin", "{}").unwrap(), None);
+        assert!(message("event", "no").is_err());
+    }
+}

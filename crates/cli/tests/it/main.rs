@@ -1,0 +1,15 @@
+//! The program as its users run it: commands in, output and exit code out.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::string_slice)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a check says what it counted")]
+#![allow(clippy::disallowed_methods, reason = "tests look at, and damage, the files of a record")]
+#![allow(unreachable_pub, reason = "`pub` says what a module is for; tests have no other users")]
+
+mod answers;
+mod demo;
+mod faults;
+mod import;
+mod output;
+mod redaction;
+mod serve;
+mod support;

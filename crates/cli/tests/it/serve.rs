@@ -1,0 +1,279 @@
+//! The server as its users run it: tokens, sending, following, a restart, the end.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use whodid_testkit::captures;
+
+use crate::support::{Record, event, preload};
+
+/// A server on a record.
+struct Server {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    url: String,
+}
+
+impl Server {
+    fn start(record: &Record, listen: &str) -> Server {
+        Self::spawn(&mut record.command(&[
+            "serve",
+            "--insecure-http",
+            "--redaction",
+            "off",
+            "--listen",
+            listen,
+        ]))
+    }
+
+    fn spawn(command: &mut Command) -> Server {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut url = String::new();
+        out.read_line(&mut url).unwrap();
+        assert!(url.starts_with("http"), "{url}");
+        Server { child, out, url: url.trim_end().to_owned() }
+    }
+
+    fn address(&self) -> String {
+        self.url.split("//").nth(1).unwrap().to_owned()
+    }
+
+    /// Sends a body over a connection of its own, as plain HTTP; returns the status.
+    fn send(&self, token: &str, body: &[u8]) -> u16 {
+        post(&self.address(), token, body).unwrap_or(0)
+    }
+
+    fn end(mut self, signal: &str) -> i32 {
+        Command::new("kill").args(["-s", signal, &self.child.id().to_string()]).status().unwrap();
+        let code = self.child.wait().unwrap().code().unwrap_or(-1);
+        drop(self.out);
+        code
+    }
+}
+
+fn post(address: &str, token: &str, body: &[u8]) -> std::io::Result<u16> {
+    let mut stream = std::net::TcpStream::connect(address)?;
+    let length = body.len();
+    write!(
+        stream,
+        "POST /ingest/prod HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
+         Content-Length: {length}\r\nConnection: close\r\n\r\n"
+    )?;
+    stream.write_all(body)?;
+    let mut status = String::new();
+    BufReader::new(stream).read_line(&mut status)?;
+    Ok(status.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0))
+}
+
+fn token(record: &Record, cluster: &str) -> String {
+    let out = record.run(&["ingest", "token", "create", cluster, "--source", "cp-1"]).ok();
+    assert_eq!(out.lines().count(), 1, "alone on stdout");
+    out.trim_end().to_owned()
+}
+
+/// Lines of a `tail` as they come.
+struct Tail {
+    child: Child,
+    lines: std::sync::mpsc::Receiver<String>,
+}
+
+impl Tail {
+    fn start(record: &Record, args: &[&str]) -> Tail {
+        let mut command = record.command(&[&["tail"], args].concat());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in out.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Tail { child, lines }
+    }
+
+    fn next(&self) -> String {
+        self.lines.recv_timeout(Duration::from_secs(30)).expect("nothing came")
+    }
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+fn pod(i: usize) -> String {
+    let id = format!("00000000-0000-4000-8000-{i:012}");
+    event(&id, "get", &format!("user-{i}"), "/api/v1/namespaces/shop/pods/web", "")
+}
+
+#[test]
+fn only_who_has_a_token_may_send() {
+    let record = Record::new();
+    let server = Server::start(&record, "127.0.0.1:0");
+    let token = token(&record, "prod");
+    assert_eq!(server.send("", pod(0).as_bytes()), 401);
+    assert_eq!(server.send("whodid_ingest_wrong", pod(0).as_bytes()), 401);
+    assert_eq!(server.send(&token, pod(0).as_bytes()), 200);
+    let other = record.run(&["ingest", "token", "create", "staging", "--source", "x"]).ok();
+    assert_eq!(server.send(other.trim_end(), pod(1).as_bytes()), 403);
+    let list = record.run(&["ingest", "token", "list"]).ok();
+    assert!(list.contains("webhook/cp-1") && !list.contains(&token), "{list}");
+    record.run(&["ingest", "token", "revoke", "prod", "--source", "cp-1"]).ok();
+    assert_eq!(server.send(&token, pod(2).as_bytes()), 401);
+    assert_eq!(record.originals(), [pod(0)], "and what was refused is not there");
+    let raw = record.run(&["search", "source:webhook/cp-1", "-o", "name"]).ok();
+    assert_eq!(raw, "event/prod/0\n");
+    assert_eq!(server.end("TERM"), 0);
+}
+
+/// A tail goes on behind the last event it showed when its server comes back.
+#[test]
+fn a_tail_survives_a_restart_without_a_gap() {
+    let record = Record::new();
+    let server = Server::start(&record, "127.0.0.1:0");
+    let token = token(&record, "prod");
+    assert_eq!(server.send(&token, pod(0).as_bytes()), 200);
+    let tail = Tail::start(&record, &["-o", "name"]);
+    assert_eq!(tail.next(), "event/prod/0");
+    assert_eq!(server.send(&token, pod(1).as_bytes()), 200);
+    assert_eq!(tail.next(), "event/prod/1");
+    let address = server.address();
+    assert_eq!(server.end("KILL"), -1);
+    let server = Server::start(&record, &address);
+    for i in 2..50 {
+        assert_eq!(server.send(&token, pod(i).as_bytes()), 200);
+    }
+    for i in 2..50 {
+        assert_eq!(tail.next(), format!("event/prod/{i}"));
+    }
+    assert_eq!(server.end("TERM"), 0);
+}
+
+#[test]
+fn tails_show_what_their_queries_say() {
+    let record = Record::new();
+    let server = Server::start(&record, "127.0.0.1:0");
+    let token = token(&record, "prod");
+    let queries = ["actor:user-7", "verb:delete", "body:secret-word", "NOT actor:user-7"];
+    let tails: Vec<Tail> =
+        queries.iter().map(|query| Tail::start(&record, &[query, "-o", "jsonl"])).collect();
+    // Each is there once it has shown something.
+    let body = r#""requestObject":{"note":"a secret-word"},"#;
+    let delete = |id: &str| event(id, "delete", "user-7", "/api/v1/namespaces/shop/pods/web", body);
+    let mut sent = 0;
+    for tail in &tails {
+        let begin = Instant::now();
+        while tail.lines.try_recv().is_err() {
+            sent += 1;
+            assert_eq!(server.send(&token, delete(&format!("first-{sent}")).as_bytes()), 200);
+            assert_eq!(server.send(&token, pod(sent + 100).as_bytes()), 200);
+            assert!(begin.elapsed() < Duration::from_secs(30));
+        }
+    }
+    assert_eq!(server.send(&token, delete("the-last").as_bytes()), 200);
+    assert_eq!(server.send(&token, pod(99).as_bytes()), 200);
+    for (query, tail) in queries.iter().zip(&tails) {
+        loop {
+            let shown: serde_json::Value = serde_json::from_str(&tail.next()).unwrap();
+            let is_delete = shown["verb"] == "delete";
+            assert_eq!(is_delete, *query != "NOT actor:user-7", "{query}: {shown}");
+            if shown["audit_id"] == "the-last" || shown["username"] == "user-99" {
+                break;
+            }
+        }
+    }
+    assert_eq!(server.end("TERM"), 0);
+}
+
+/// What was answered 200 is there after `kill -9`, again and again under load.
+#[test]
+fn what_was_answered_survives_a_kill() {
+    let record = Record::new();
+    let token = token(&record, "prod");
+    let mut answered: Vec<String> = Vec::new();
+    for round in 0..10 {
+        let server = Server::start(&record, "127.0.0.1:0");
+        let count = Arc::new(AtomicUsize::new(0));
+        let senders: Vec<_> = (0..4)
+            .map(|sender| {
+                let (token, address, count) = (token.clone(), server.address(), Arc::clone(&count));
+                let first = (round * 4 + sender) * 1_000_000;
+                std::thread::spawn(move || {
+                    let mut done = Vec::new();
+                    for batch in 0.. {
+                        let events: Vec<String> =
+                            (0..50).map(|i| pod(first + batch * 50 + i)).collect();
+                        match post(&address, &token, events.join("\n").as_bytes()) {
+                            Ok(200) => done.extend(events),
+                            _ => break,
+                        }
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
+                    done
+                })
+            })
+            .collect();
+        while count.load(Ordering::Relaxed) < 10 + round * 7 {
+            std::thread::yield_now();
+        }
+        server.end("KILL");
+        for sender in senders {
+            answered.extend(sender.join().unwrap());
+        }
+    }
+    let there = record.originals();
+    let missing = answered.iter().filter(|event| there.binary_search(event).is_err()).count();
+    println!("{} events answered over 10 kills, {missing} missing", answered.len());
+    assert!(answered.len() >= 1_000 && missing == 0);
+}
+
+/// The server ends within a second when the disk cannot be trusted, and says which file it was.
+#[test]
+fn a_failed_sync_ends_the_server() {
+    let record = Record::new();
+    let token = token(&record, "prod");
+    let shim = preload(record.folder.path(), crate::faults::SHIM);
+    let mut command = record.command(&[
+        "serve",
+        "--insecure-http",
+        "--redaction",
+        "off",
+        "--listen",
+        "127.0.0.1:0",
+    ]);
+    command.env("LD_PRELOAD", shim).env("SHIM_FAIL", "fdatasync").env("SHIM_AFTER", "1000");
+    let mut server = Server::spawn(&mut command);
+    let begin = Instant::now();
+    let body = captures::typical()[..50].join("\n");
+    let mut status = 200;
+    while status == 200 {
+        status = server.send(&token, body.as_bytes());
+    }
+    assert!(status == 503 || status == 0, "{status}");
+    let code = server.child.wait().unwrap().code();
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut server.child.stderr.take().unwrap(), &mut said).unwrap();
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("sync of wal/0000") && said.contains("os error 5"), "{said}");
+}
+
+#[test]
+fn settings_that_make_no_sense_are_all_named() {
+    let record = Record::new();
+    let ran = record.run(&["serve", "--listen", "0.0.0.0:0", "--insecure-http"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("--listen") && ran.err.contains("--insecure-http"), "{}", ran.err);
+    assert!(!record.dir().exists());
+    let ran = record.run(&["tail"]);
+    assert_eq!(ran.code, 3);
+    assert!(ran.err.contains("whodid serve"), "{}", ran.err);
+}

@@ -1,0 +1,248 @@
+//! Receiving one body: it is read as a stream, event by event, and nothing of it is kept in memory
+//! for longer than it takes to make a batch durable.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::Stream;
+use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, timeout, timeout_at};
+use whodid_event::split::Splitter;
+use whodid_store::{Batch, BatchBuilder, Error, Submitted, Writer};
+
+use crate::budget::{Budget, Share};
+use crate::decode::Encoding;
+
+/// A body may have so many bytes once it is unpacked.
+pub const DECODED_BYTES_MAX: u64 = 1 << 30;
+
+/// Bytes are read and looked through this many at a time.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// A batch is closed once it has so many bytes; a body of kube-apiserver becomes one batch.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// One body never has more of itself in memory.
+const WINDOW_BYTES: usize = 32 << 20;
+
+/// So many batches of one body wait for the disk at once.
+const IN_FLIGHT: usize = 4;
+
+/// A sender that says nothing for so long has gone.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// A body has to be there after this long: kube-apiserver gives up after 30 seconds.
+const BODY_TIME_MAX: Duration = Duration::from_mins(2);
+
+/// Who sends, as the server found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// The cluster whose events these are.
+    pub cluster: String,
+    /// The name of this API server's backend, as `webhook/NAME`.
+    pub source: String,
+}
+
+/// What was taken in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// How many events, those that are none included.
+    pub events: u64,
+    /// How many of them are not events and were kept as they came.
+    pub raw: u64,
+    /// How many were in the record already.
+    pub duplicates: u64,
+    /// How many bytes they had, unpacked.
+    pub bytes: u64,
+}
+
+/// Why a body was not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Too much is being received already.
+    #[error("{taken} bytes of other requests are in flight, as much as may be; send it again")]
+    Busy {
+        /// How much is in flight.
+        taken: usize,
+    },
+    /// The body is too long; what came before the limit is in the record.
+    #[error("the body is longer than {DECODED_BYTES_MAX} bytes; send it in parts")]
+    TooLong,
+    /// The body did not come to its end.
+    #[error("the body broke off: {0}")]
+    Broken(io::Error),
+    /// The body came too slowly.
+    #[error("the body did not come in time")]
+    Slow,
+    /// The record cannot take it.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+/// Room for one body.
+#[derive(Debug)]
+pub struct Admission {
+    encoding: Encoding,
+    share: Share,
+}
+
+/// Receives bodies into one record.
+#[derive(Clone)]
+pub struct Ingest {
+    writer: Arc<Writer>,
+    budget: Budget,
+}
+
+impl Ingest {
+    /// Receives into the record of `writer`.
+    pub fn new(writer: Arc<Writer>, budget: Budget) -> Self {
+        Ingest { writer, budget }
+    }
+
+    /// Why events cannot be taken in at the moment.
+    pub fn trouble(&self) -> Option<String> {
+        self.writer.trouble()
+    }
+
+    /// Makes room for a body, before any of it is read.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`].
+    pub fn admit(&self, encoding: Encoding, length: Option<u64>) -> Result<Admission, Refusal> {
+        // A packed body says nothing about its length.
+        let known = length.filter(|_| encoding == Encoding::Identity);
+        let first = known.map_or(BATCH_BYTES as u64, |length| length.min(WINDOW_BYTES as u64));
+        let first = usize::try_from(first).unwrap_or(WINDOW_BYTES);
+        let share = self.budget.take(first);
+        let share = share.ok_or_else(|| Refusal::Busy { taken: self.budget.taken() })?;
+        Ok(Admission { encoding, share })
+    }
+
+    /// Takes a body in. When it returns `Ok`, its events are durable and searchable.
+    ///
+    /// # Errors
+    /// See [`Refusal`]; what came before an error may be in the record.
+    pub async fn receive(
+        &self,
+        sender: &Sender,
+        admission: Admission,
+        body: impl Stream<Item = io::Result<Bytes>> + Send,
+    ) -> Result<Taken, Refusal> {
+        let Admission { encoding, share } = admission;
+        let preparer = self.writer.preparer();
+        let begin = || preparer.begin(&sender.cluster, &sender.source);
+        let mut receiving = Receiving {
+            ingest: self,
+            share,
+            splitter: Splitter::default(),
+            builder: begin()?,
+            waiting: VecDeque::new(),
+            taken: Taken::default(),
+        };
+        let mut reader = encoding.reader(body);
+        let deadline = Instant::now() + BODY_TIME_MAX;
+        let mut piece = BytesMut::with_capacity(PIECE_BYTES);
+        loop {
+            let read = timeout(SILENCE_MAX, reader.read_buf(&mut piece));
+            let read = timeout_at(deadline, read).await.map_err(|_| Refusal::Slow)?;
+            let length = read.map_err(|_| Refusal::Slow)?.map_err(Refusal::Broken)?;
+            receiving.taken.bytes += length as u64;
+            let is_end = length == 0;
+            if is_end || piece.len() >= PIECE_BYTES {
+                receiving.look_through(&piece, is_end, begin).await?;
+                piece.clear();
+            }
+            if receiving.taken.bytes > DECODED_BYTES_MAX {
+                receiving.look_through(&[], true, begin).await?;
+                receiving.settle_all().await?;
+                return Err(Refusal::TooLong);
+            }
+            if is_end {
+                receiving.settle_all().await?;
+                return Ok(receiving.taken);
+            }
+            piece.reserve(PIECE_BYTES - piece.len().min(PIECE_BYTES));
+        }
+    }
+}
+
+/// One body on its way.
+struct Receiving<'a> {
+    ingest: &'a Ingest,
+    share: Share,
+    splitter: Splitter,
+    builder: BatchBuilder,
+    waiting: VecDeque<(Submitted, usize, u64)>,
+    taken: Taken,
+}
+
+impl Receiving<'_> {
+    /// Takes the events out of what came, and hands full batches over; at the end, all.
+    async fn look_through(
+        &mut self,
+        piece: &[u8],
+        is_end: bool,
+        begin: impl Fn() -> Result<BatchBuilder, Error>,
+    ) -> Result<(), Refusal> {
+        self.splitter.push(piece);
+        if is_end {
+            self.splitter.finish();
+        }
+        // Reading events takes the processor, not the network.
+        let full = tokio::task::block_in_place(|| self.fill(is_end, begin))?;
+        for batch in full {
+            self.submit(batch).await?;
+        }
+        Ok(())
+    }
+
+    fn fill(
+        &mut self,
+        is_end: bool,
+        begin: impl Fn() -> Result<BatchBuilder, Error>,
+    ) -> Result<Vec<Batch>, Error> {
+        let mut full = Vec::new();
+        while let Some(item) = self.splitter.next_item() {
+            self.builder.add(&item)?;
+            if self.builder.bytes() >= BATCH_BYTES || !self.builder.has_room() {
+                full.push(std::mem::replace(&mut self.builder, begin()?).finish()?);
+            }
+        }
+        if is_end && self.builder.rows() > 0 {
+            full.push(std::mem::replace(&mut self.builder, begin()?).finish()?);
+        }
+        Ok(full)
+    }
+
+    async fn submit(&mut self, batch: Batch) -> Result<(), Refusal> {
+        let bytes = BATCH_BYTES * (self.waiting.len() + 1);
+        if self.waiting.len() >= IN_FLIGHT
+            || bytes > self.share.bytes() && !self.share.grow(BATCH_BYTES)
+        {
+            self.settle_oldest().await?;
+        }
+        let (raw, events) = (batch.raws().len(), batch.rows() as u64);
+        self.waiting.push_back((self.ingest.writer.submit(batch).await?, raw, events));
+        Ok(())
+    }
+
+    /// Waits until the oldest batch is durable.
+    async fn settle_oldest(&mut self) -> Result<(), Refusal> {
+        let Some((submitted, raw, events)) = self.waiting.pop_front() else { return Ok(()) };
+        let receipt = submitted.receipt().await?;
+        self.taken.events += events;
+        self.taken.raw += raw as u64;
+        self.taken.duplicates += receipt.duplicates;
+        Ok(())
+    }
+
+    async fn settle_all(&mut self) -> Result<(), Refusal> {
+        while !self.waiting.is_empty() {
+            self.settle_oldest().await?;
+        }
+        Ok(())
+    }
+}

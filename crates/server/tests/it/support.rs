@@ -1,0 +1,77 @@
+//! What these tests share: a server on a record of its own, with a token to send and a client.
+
+use std::path::Path;
+
+use reqwest::{Certificate, Client};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+use whodid_engine::{Engine, Search};
+use whodid_event::redact::RuleSet;
+use whodid_server::{Identity, Server, Settings};
+use whodid_store::{CredentialKind, Options, Original, Reader, State};
+
+pub const TOKEN: &str = "a-token-for-tests";
+
+pub struct Running {
+    pub folder: TempDir,
+    pub server: Server,
+}
+
+impl Running {
+    pub async fn start(is_tls: bool) -> Running {
+        let folder = tempfile::tempdir().unwrap();
+        let identity = is_tls.then(|| Identity::Own { names: vec!["127.0.0.1".into()] });
+        let server = Server::start(Settings {
+            data_dir: folder.path().to_owned(),
+            listen: ([127, 0, 0, 1], 0).into(),
+            ingest_listen: None,
+            identity,
+            options: Options { rules: RuleSet::off(), ..Options::default() },
+        })
+        .await
+        .unwrap();
+        let print = Sha256::digest(TOKEN).into();
+        let state = State::open(folder.path()).unwrap();
+        state.add_credential(&print, CredentialKind::Token, "prod", "cp-1").unwrap();
+        Running { folder, server }
+    }
+
+    /// A client that trusts the server's authority.
+    pub fn client(&self) -> Client {
+        let mut builder = Client::builder().no_proxy();
+        if let Ok(pem) = std::fs::read(self.folder.path().join("tls/ca.crt")) {
+            builder = builder.tls_certs_only([Certificate::from_pem(&pem).unwrap()]);
+        }
+        builder.build().unwrap()
+    }
+
+    pub fn url(&self) -> String {
+        format!("{}/ingest/prod", self.server.url)
+    }
+
+    pub fn address(&self) -> String {
+        self.server.url.split("//").nth(1).unwrap().to_owned()
+    }
+
+    /// Everything that is stored, as it came in, in the order of the log.
+    pub async fn originals(&self) -> Vec<String> {
+        originals(self.folder.path()).await
+    }
+}
+
+pub async fn originals(folder: &Path) -> Vec<String> {
+    let snapshot = Reader::open_dir(folder).unwrap().snapshot().await.unwrap();
+    assert!(snapshot.warnings().is_empty(), "{:?}", snapshot.warnings());
+    let engine = Engine::new(snapshot).await.unwrap();
+    let query = whodid_query::parse("stage:* OR raw:true").unwrap();
+    let mut ids = engine.search(&Search { query, now: 0, limit: 0 }).await.unwrap().ids;
+    ids.sort_unstable();
+    let originals = engine.originals(&ids).await.unwrap();
+    originals
+        .into_iter()
+        .map(|original| match original.unwrap().0 {
+            Original::Event(text) => text,
+            Original::Raw(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        })
+        .collect()
+}

@@ -1,0 +1,25 @@
+//! Runs a check over the seeds of its fuzz target, so that they are checked on every build. A seed
+//! that panics is named on standard error.
+
+use std::path::Path;
+
+/// Returns how many of the seeds are what the target reads.
+#[track_caller]
+#[expect(clippy::disallowed_methods, clippy::print_stderr, reason = "seeds are files of the test")]
+pub(crate) fn run(target: &str, check: fn(&[u8]) -> bool) -> usize {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    let seeds: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.expect("a file").path())
+        .collect();
+    assert!(seeds.len() >= 20, "only {} seeds in {}", seeds.len(), folder.display());
+    let accepted = seeds.iter().filter(|path| {
+        let bytes = std::fs::read(path).expect("a readable file");
+        let result = std::panic::catch_unwind(|| check(&bytes));
+        result.unwrap_or_else(|cause| {
+            eprintln!("the seed is {}", path.display());
+            std::panic::resume_unwind(cause)
+        })
+    });
+    accepted.count()
+}

@@ -1,0 +1,165 @@
+//! The program under test: `whodid`, built as it is released, and a record of its own to work on.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+
+use crate::measure::{self, Usage};
+use crate::{command, corpus};
+
+/// An import is at work once the write-ahead log has grown by this much.
+const LOAD_BYTES: u64 = 1 << 20;
+
+/// A record in a folder that nothing else uses.
+pub(crate) struct Record {
+    program: PathBuf,
+    folder: PathBuf,
+}
+
+impl Record {
+    /// Builds the program, and makes sure that `folder/record` is empty.
+    pub(crate) fn fresh(folder: &Path) -> anyhow::Result<Record> {
+        let build = ["build", "--release", "--locked", "--package", "whodid-cli"];
+        command::run(command::cargo().args(build))?;
+        // This program was built in the same profile, into the same folder.
+        let program = std::env::current_exe()?.with_file_name("whodid");
+        ensure!(program.is_file(), "run it as `cargo xtask`, which builds in release");
+        let record = Record { program, folder: folder.to_owned() };
+        if record.dir().try_exists()? {
+            fs::remove_dir_all(record.dir())?;
+        }
+        fs::create_dir_all(folder)?;
+        Ok(record)
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.folder.join("record")
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(args).arg("--data-dir").arg(self.dir());
+        command
+    }
+
+    /// Runs `whodid ARGS` in a process of its own.
+    pub(crate) fn run(&self, args: &[&str]) -> anyhow::Result<(Usage, String)> {
+        measure::run(&mut self.command(args), &self.folder)
+    }
+
+    /// Imports a file.
+    pub(crate) fn import(&self, file: &Path, cluster: &str) -> anyhow::Result<Usage> {
+        let mut command = self.command(&["import", "--quiet", "--cluster", cluster]);
+        let (usage, printed) = measure::run(command.arg(file), &self.folder)?;
+        print!("{printed}");
+        Ok(usage)
+    }
+
+    /// Begins to import a file, and kills the program so long after the first events went to disk;
+    /// `false` if it was done before.
+    pub(crate) fn import_until(
+        &self,
+        file: &Path,
+        cluster: &str,
+        when: Duration,
+    ) -> anyhow::Result<bool> {
+        let mut command = self.command(&["import", "--quiet", "--cluster", cluster]);
+        let before = self.log_bytes()?;
+        let mut child = command.arg(file).stdout(Stdio::null()).spawn()?;
+        // A long way from here to the first event: the record is opened, the file looked through.
+        while child.try_wait()?.is_none() && self.log_bytes()? < before + LOAD_BYTES {
+            thread::sleep(Duration::from_millis(1));
+        }
+        thread::sleep(when);
+        let is_running = child.try_wait()?.is_none();
+        child.kill()?;
+        child.wait()?;
+        Ok(is_running)
+    }
+
+    /// The length of the write-ahead log; a part of it may go meanwhile.
+    fn log_bytes(&self) -> anyhow::Result<u64> {
+        let mut bytes = 0;
+        for file in fs::read_dir(self.dir().join("wal"))? {
+            bytes += file?.metadata().map_or(0, |metadata| metadata.len());
+        }
+        Ok(bytes)
+    }
+
+    /// Asks for [`corpus::QUERY`]; returns how many it found, and after what time.
+    pub(crate) fn search(&self, cluster: &str) -> anyhow::Result<(u64, Duration)> {
+        let args = ["search", corpus::QUERY, "--cluster", cluster, "--limit", "0", "-o", "name"];
+        let started = Instant::now();
+        let (_, printed) = self.run(&args)?;
+        Ok((printed.lines().count() as u64, started.elapsed()))
+    }
+
+    /// How many events of each cluster the record has.
+    pub(crate) fn counts(&self) -> anyhow::Result<BTreeMap<String, u64>> {
+        let (_, printed) = self.run(&["ingest", "status", "-o", "json"])?;
+        let status: Value = serde_json::from_str(&printed)?;
+        let sources = status.get("sources").and_then(Value::as_array);
+        let mut counts = BTreeMap::new();
+        for source in sources.context("`ingest status` names no sources")? {
+            let cluster = source.get("cluster").and_then(Value::as_str);
+            let events = source.get("events").and_then(Value::as_u64);
+            let (cluster, events) = cluster.zip(events).context("a source without a count")?;
+            *counts.entry(cluster.to_owned()).or_default() += events;
+        }
+        Ok(counts)
+    }
+
+    /// The bytes that the record settles at: everything but the write-ahead log, and segments that
+    /// were replaced and stay a while for those who still read them.
+    pub(crate) fn settled_bytes(&self) -> anyhow::Result<u64> {
+        let mut bytes = 0;
+        for (path, length) in files(&self.dir())? {
+            if !path.starts_with(self.dir().join("wal")) {
+                bytes += length;
+            }
+        }
+        for table in ["events", "bodies"] {
+            bytes -= replaced_bytes(&self.dir().join(table))?;
+        }
+        Ok(bytes)
+    }
+}
+
+/// Every file in a folder, with its length.
+fn files(folder: &Path) -> anyhow::Result<Vec<(PathBuf, u64)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        if metadata.is_dir() {
+            found.append(&mut files(&entry.path())?);
+        } else {
+            found.push((entry.path(), metadata.len()));
+        }
+    }
+    Ok(found)
+}
+
+/// The length of the files that a Delta table has removed and that are still there.
+fn replaced_bytes(table: &Path) -> anyhow::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(table.join("_delta_log"))? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        for line in fs::read_to_string(&path)?.lines() {
+            let action: Value = serde_json::from_str(line)?;
+            let removed = action.pointer("/remove/path").and_then(Value::as_str);
+            let file = removed.and_then(|path| fs::metadata(table.join(path)).ok());
+            bytes += file.map_or(0, |file| file.len());
+        }
+    }
+    Ok(bytes)
+}
