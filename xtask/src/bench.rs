@@ -1,27 +1,20 @@
 //! `cargo xtask bench`: imports a million events, compacts and queries them, beside ClickHouse with
 //! the same file in the same run, and fails if the import is slower or bigger than it may be.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
+use crate::calibration::Calibration;
 use crate::measure::{self, Usage};
 use crate::product::Record;
 use crate::{cache, corpus, repository};
 
-mod calibration;
-
-use calibration::Calibration;
-
 /// Resident memory during the import, in bytes.
 const PEAK_BYTES_MAX: u64 = 1 << 30;
-
-/// Calibration works on this much of the events.
-const SAMPLE_BYTES: u64 = 8 << 20;
 
 /// What the peer is made of.
 const PEER: [&str; 2] = ["chdb==4.4.0", "chdb-core==26.9.0"];
@@ -57,7 +50,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let record = Record::fresh(&folder)?;
     let file = folder.join("events.jsonl");
     let corpus = corpus::write(&file, args.seed, args.events, false)?;
-    let calibration = Calibration::measure(&sample(&file)?, &folder)?;
+    let calibration = Calibration::measure(&file, &folder)?;
     println!("{calibration}");
     let ours = ours(&record, &file, corpus)?;
     let peer = (!args.without_peer).then(|| peer(&folder, &file)).transpose()?;
@@ -71,12 +64,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let peak = ours.import.peak_bytes;
     ensure!(peak < PEAK_BYTES_MAX, "{peak} bytes resident, fewer than {PEAK_BYTES_MAX} asked for");
     Ok(())
-}
-
-fn sample(file: &Path) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(file)?.take(SAMPLE_BYTES).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 fn ours(record: &Record, file: &Path, corpus: corpus::Corpus) -> anyhow::Result<Figures> {

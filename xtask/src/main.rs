@@ -1,5 +1,6 @@
 //! The tasks of this repository: `cargo xtask test` runs everything that has to be green before a
-//! commit; `fuzz` looks longer for input that breaks a parser, `bench` measures, `soak` kills.
+//! commit; `fuzz` looks longer for input that breaks a parser, `bench` and `load` measure, `soak`
+//! kills.
 //!
 //! Nothing here depends on the product's crates, so that it compiles in seconds.
 
@@ -16,9 +17,11 @@ use clap::Parser;
 
 mod bench;
 mod cache;
+mod calibration;
 mod command;
 mod corpus;
 mod fuzz;
+mod load;
 mod measure;
 mod product;
 mod repository;
@@ -30,6 +33,7 @@ mod test;
 enum Task {
     Bench(bench::Args),
     Fuzz(fuzz::Args),
+    Load(load::Args),
     Soak(soak::Args),
     Test(test::Args),
 }
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
     let result = match Task::parse() {
         Task::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Fuzz(args) => fuzz::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Load(args) => load::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Soak(args) => soak::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Test(args) => Ok(test::run(&args)),
     };

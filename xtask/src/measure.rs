@@ -59,6 +59,12 @@ fn watch(child: &mut Child) -> anyhow::Result<(Usage, ExitStatus)> {
     }
 }
 
+/// The most memory of a running program that was resident at once, so far.
+pub(crate) fn peak_of(child: &Child) -> anyhow::Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id()))?;
+    peak(&status).context("it has ended")
+}
+
 /// Reads the peak of resident memory from `/proc/PID/status`; a process that has ended has none.
 fn peak(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,9 @@ use crate::{command, corpus};
 
 /// An import is at work once the write-ahead log has grown by this much.
 const LOAD_BYTES: u64 = 1 << 20;
+
+/// A server has to be there after this long.
+const START_MAX: Duration = Duration::from_secs(30);
 
 /// A record in a folder that nothing else uses.
 pub(crate) struct Record {
@@ -51,6 +55,35 @@ impl Record {
     /// Runs `whodid ARGS` in a process of its own.
     pub(crate) fn run(&self, args: &[&str]) -> anyhow::Result<(Usage, String)> {
         measure::run(&mut self.command(args), &self.folder)
+    }
+
+    /// Starts a server on the record; its log goes to `folder/server.log`.
+    pub(crate) fn serve(&self) -> anyhow::Result<Server> {
+        let log = self.folder.join("server.log");
+        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
+        command.stdout(Stdio::piped()).stderr(fs::File::create(&log)?);
+        let mut child = command.spawn()?;
+        let out = child.stdout.take().context("no stdout")?;
+        let mut url = String::new();
+        BufReader::new(out).read_line(&mut url)?;
+        let mut server =
+            Server { child, url: url.trim_end().to_owned(), read_token: String::new() };
+        let deadline = Instant::now() + START_MAX;
+        while server.read_token.is_empty() {
+            ensure!(Instant::now() < deadline, "no server: {}", fs::read_to_string(&log)?);
+            let said = fs::read_to_string(&log)?;
+            // A line that is not at its end yet is no token.
+            let line =
+                said.split_inclusive('\n').find_map(|line| line.strip_prefix("read token: "));
+            server.read_token = line.and_then(|line| line.strip_suffix('\n')).unwrap_or("").into();
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(server)
+    }
+
+    /// The authority of its server's certificate.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.dir().join("tls/ca.crt")
     }
 
     /// Imports a file.
@@ -128,6 +161,36 @@ impl Record {
             bytes -= replaced_bytes(&self.dir().join(table))?;
         }
         Ok(bytes)
+    }
+}
+
+/// A server on a record. It ends with this value.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) url: String,
+    pub(crate) read_token: String,
+}
+
+impl Server {
+    /// The most memory that was resident at once, so far.
+    pub(crate) fn peak_bytes(&self) -> anyhow::Result<u64> {
+        measure::peak_of(&self.child)
+    }
+
+    /// Ends it in order.
+    pub(crate) fn end(mut self) -> anyhow::Result<()> {
+        command::run(Command::new("kill").args(["-TERM", &self.child.id().to_string()]))?;
+        let status = self.child.wait()?;
+        ensure!(status.success(), "the server ended with {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It has ended already, usually.
+        let _gone = self.child.kill();
+        let _status = self.child.wait();
     }
 }
 

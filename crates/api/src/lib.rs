@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use eventsource_stream::Eventsource;
+use eventsource_stream::{EventStreamError, Eventsource};
 use futures::{Stream, StreamExt};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -39,6 +39,9 @@ pub enum Error {
         /// Why, in a sentence for its user.
         detail: String,
     },
+    /// The address is no URL of a server.
+    #[error("{0:?} is no address of a server; write https://HOST:PORT")]
+    NoAddress(String),
     /// A file of the client cannot be used.
     #[error("{}: {why}", path.display())]
     File {
@@ -65,6 +68,15 @@ pub struct EventList {
     /// Whether more follows behind that place already.
     #[serde(default)]
     pub is_more: bool,
+}
+
+/// A value of a field.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct FieldValue {
+    /// The value.
+    pub value: String,
+    /// How many of the newest events have it.
+    pub events: u64,
 }
 
 /// What a stream says.
@@ -114,7 +126,7 @@ impl Client {
     /// A client; nothing is connected yet.
     ///
     /// # Errors
-    /// The authority cannot be read.
+    /// The address is none, or the authority cannot be read.
     pub fn new(endpoint: Endpoint) -> Result<Self> {
         let builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_MAX)
@@ -127,6 +139,10 @@ impl Client {
                 (builder.unix_socket(path), "http://localhost".to_owned(), None)
             }
             Endpoint::Url { url, token, authority } => {
+                let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+                if host.is_none_or(str::is_empty) || reqwest::Url::parse(&url).is_err() {
+                    return Err(Error::NoAddress(url));
+                }
                 let builder = match &authority {
                     Some(path) => builder.tls_certs_only([certificate(path)?]),
                     None => builder,
@@ -180,6 +196,43 @@ impl Client {
         answer.json().await.map_err(|error| unreachable(&self.url, error))
     }
 
+    /// One event, whole: a document.
+    ///
+    /// # Errors
+    /// There is none with this id (`CLUSTER/SEQ`), or the server cannot be reached.
+    pub async fn event(&self, id: &str) -> Result<Value> {
+        let answer = self.get(&format!("/api/v1/events/{id}"), &[]).await?;
+        answer.json().await.map_err(|error| unreachable(&self.url, error))
+    }
+
+    /// The bytes that came in as an event, and whether they are one.
+    ///
+    /// # Errors
+    /// As [`event`](Self::event).
+    pub async fn original(&self, id: &str) -> Result<(Vec<u8>, bool)> {
+        let answer = self.get(&format!("/api/v1/events/{id}/original"), &[]).await?;
+        let kind = answer.headers().get(reqwest::header::CONTENT_TYPE);
+        let is_event = kind.is_some_and(|kind| kind == "application/json");
+        let bytes = answer.bytes().await.map_err(|error| unreachable(&self.url, error))?;
+        Ok((bytes.to_vec(), is_event))
+    }
+
+    /// The values of a field that begin so, among the newest events that pass a query, the most
+    /// frequent first.
+    ///
+    /// # Errors
+    /// There is no such field, or the server cannot be reached.
+    pub async fn values(&self, field: &str, query: &str, prefix: &str) -> Result<Vec<FieldValue>> {
+        #[derive(Deserialize)]
+        struct ValueList {
+            items: Vec<FieldValue>,
+        }
+        let question = [("q", query), ("prefix", prefix)];
+        let answer = self.get(&format!("/api/v1/values/{field}"), &question).await?;
+        let list = answer.json::<ValueList>().await;
+        list.map(|list| list.items).map_err(|error| unreachable(&self.url, error))
+    }
+
     /// Sends a body of events as an API server does; when it returns, they are durable.
     ///
     /// # Errors
@@ -204,7 +257,10 @@ impl Client {
         let answer = self.get("/api/v1/events/stream", &question).await?;
         let url = self.url.clone();
         Ok(Box::pin(answer.bytes_stream().eventsource().map(move |event| {
-            let event = event.map_err(|error| unreachable(&url, error))?;
+            let event = event.map_err(|error| match error {
+                EventStreamError::Transport(error) => unreachable(&url, error),
+                other => unreachable(&url, other.to_string()),
+            })?;
             let message = message(&event.event, &event.data);
             Ok((message.map_err(|error| unreachable(&url, error))?, event.id))
         })))
@@ -243,8 +299,20 @@ fn unreachable(url: &str, error: impl Into<Box<dyn std::error::Error + Send + Sy
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    let source = cause.to_string().into();
-    Error::Unreachable { url: url.to_owned(), source }
+    let cause = cause.to_string();
+    let hint = hint(&cause).map(|hint| format!("; {hint}")).unwrap_or_default();
+    Error::Unreachable { url: url.to_owned(), source: format!("{cause}{hint}").into() }
+}
+
+/// What to do about a failure that has one usual reason.
+fn hint(cause: &str) -> Option<&'static str> {
+    const HINTS: [(&str, &str); 4] = [
+        ("UnknownIssuer", "name the server's authority with --ca FILE: tls/ca.crt of its record"),
+        ("NotValidForName", "ask by a name of its certificate; `serve --tls-name` adds one"),
+        ("InvalidContentType", "it speaks no TLS there; write http://"),
+        ("HTTP version", "it speaks TLS there, perhaps; write https://"),
+    ];
+    HINTS.into_iter().find(|(part, _)| cause.contains(part)).map(|(_, hint)| hint)
 }
 
 #[cfg(test)]

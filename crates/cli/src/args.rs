@@ -1,15 +1,21 @@
 //! What can be typed: commands, flags and their meaning. Names and short flags mean what they mean
 //! in kubectl.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
+
+use crate::complete;
 
 /// Who did what, when, from where and why in a Kubernetes cluster
 #[derive(Debug, Parser)]
 #[command(name = "whodid", version, max_term_width = 100)]
 pub struct Cli {
+    /// Configuration file; without one, whodid/config.yaml in the user's folder of configurations
+    #[arg(long, global = true, value_name = "FILE", env = "WHODID_CONFIG", hide_short_help = true)]
+    pub config: Option<PathBuf>,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -40,6 +46,9 @@ pub enum Command {
     Compact(StoreArgs),
     /// Try it on recorded events of a real cluster, in a folder that is removed afterwards
     Demo(DemoArgs),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Print the completion script of a shell
     #[command(after_help = COMPLETION_EXAMPLES)]
     Completion(CompletionArgs),
@@ -52,7 +61,10 @@ Examples:
   whodid serve --ingest-listen 0.0.0.0:8443 --tls-name whodid.example.com
 
   # On this machine alone, without TLS
-  whodid serve --insecure-http --listen 127.0.0.1:7443";
+  whodid serve --insecure-http --listen 127.0.0.1:7443
+
+Every flag can stand in the configuration file too, for example as serve.ingest_listen, or in the
+environment, as WHODID_SERVE__INGEST_LISTEN. Flags win, then the environment.";
 
 const IMPORT_EXAMPLES: &str = "\
 Examples:
@@ -105,12 +117,24 @@ Examples:
   # Load completion into this shell
   source <(whodid completion bash)";
 
+/// Where the record is, unless said otherwise.
+pub const DATA_DIR: &str = "./whodid-data";
+/// Where the server is asked, unless said otherwise.
+pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7443);
+
 /// Where the record is.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct StoreArgs {
-    /// Folder of the record
-    #[arg(long, value_name = "DIR", default_value = "./whodid-data", env = "WHODID_DATA_DIR")]
-    pub data_dir: PathBuf,
+    /// Folder of the record [default: ./whodid-data]
+    #[arg(long, value_name = "DIR", env = "WHODID_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+impl StoreArgs {
+    /// The folder that is meant.
+    pub fn dir(&self) -> PathBuf {
+        self.data_dir.clone().unwrap_or_else(|| DATA_DIR.into())
+    }
 }
 
 #[derive(Args, Debug)]
@@ -118,27 +142,28 @@ pub struct ServeArgs {
     #[command(flatten)]
     pub store: StoreArgs,
     /// Address to be asked at, of this machine; port 0 takes any that is free
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7443")]
-    pub listen: SocketAddr,
+    /// [default: 127.0.0.1:7443]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
     /// Address that API servers send to, if it is another
     #[arg(long, value_name = "ADDR")]
     pub ingest_listen: Option<SocketAddr>,
     /// Certificate chain, PEM; without one, an authority in DIR/tls makes it
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(long, value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
     /// Key of the certificate, PEM
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    #[arg(long, value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
     /// Another name or address that the own certificate is good for
-    #[arg(long, value_name = "NAME", conflicts_with = "tls_cert")]
+    #[arg(long, value_name = "NAME")]
     pub tls_name: Vec<String>,
     /// Speak HTTP without TLS, on this machine only
-    #[arg(long, conflicts_with_all = ["tls_cert", "tls_name"])]
+    #[arg(long)]
     pub insecure_http: bool,
     /// What to take out before writing: `default` (values of Secrets, tokens), `off`, or a file
-    /// of rules
-    #[arg(long, value_name = "off|default|FILE", default_value = "default")]
-    pub redaction: String,
+    /// of rules [default: default]
+    #[arg(long, value_name = "off|default|FILE")]
+    pub redaction: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -161,11 +186,15 @@ pub struct ImportArgs {
 }
 
 /// Which server is asked.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct ServerArgs {
     /// Server to ask instead of the record itself
     #[arg(long, short = 's', value_name = "URL", env = "WHODID_SERVER")]
     pub server: Option<String>,
+    /// Entry of the configuration to use: a server, or a record
+    #[arg(long, value_name = "NAME", env = "WHODID_CONTEXT", conflicts_with = "server")]
+    #[arg(add = ArgValueCompleter::new(complete::contexts))]
+    pub context: Option<String>,
     /// Token that the server printed when it started
     #[arg(long, value_name = "TOKEN", env = "WHODID_TOKEN", hide_env_values = true)]
     pub token: Option<String>,
@@ -181,13 +210,13 @@ pub struct TailArgs {
     #[command(flatten)]
     pub server: ServerArgs,
     /// What to show, for example: action:exec ns:payments (see docs/query.md)
-    #[arg(value_name = "QUERY")]
+    #[arg(value_name = "QUERY", add = ArgValueCompleter::new(complete::terms))]
     pub query: Vec<String>,
     /// Only this namespace
-    #[arg(long, short = 'n', value_name = "NS")]
+    #[arg(long, short = 'n', value_name = "NS", add = ArgValueCompleter::new(complete::namespaces))]
     pub namespace: Option<String>,
     /// Only this cluster
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::clusters))]
     pub cluster: Option<String>,
     /// Begin with the newest so many
     #[arg(long, value_name = "N", default_value_t = 10)]
@@ -215,13 +244,13 @@ pub enum TailFormat {
 #[derive(Args, Clone, Debug)]
 pub struct ScopeArgs {
     /// Only this namespace
-    #[arg(long, short = 'n', value_name = "NS")]
+    #[arg(long, short = 'n', value_name = "NS", add = ArgValueCompleter::new(complete::namespaces))]
     pub namespace: Option<String>,
     /// All namespaces, which is what is searched unless -n is given
     #[arg(long, short = 'A', conflicts_with = "namespace")]
     pub all_namespaces: bool,
     /// Only this cluster
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::clusters))]
     pub cluster: Option<String>,
     /// Only what happened since then: 2h, 7d, 2026-11-22, 2026-11-22T17:25:00Z
     #[arg(long, value_name = "TIME")]
@@ -262,7 +291,7 @@ pub struct SearchArgs {
     #[command(flatten)]
     pub server: ServerArgs,
     /// What to find, for example: verb:delete ns:payments -dry_run:true (see docs/query.md)
-    #[arg(value_name = "QUERY")]
+    #[arg(value_name = "QUERY", add = ArgValueCompleter::new(complete::terms))]
     pub query: Vec<String>,
     #[command(flatten)]
     pub scope: ScopeArgs,
@@ -295,6 +324,7 @@ pub struct WhoArgs {
     pub verb: String,
     /// To what: TYPE/NAME, TYPE NAME, or TYPE alone; TYPE as kubectl takes it, * in NAME
     #[arg(value_name = "OBJECT", required = true, num_args = 1..=2)]
+    #[arg(add = ArgValueCompleter::new(complete::objects))]
     pub object: Vec<String>,
     #[command(flatten)]
     pub scope: ScopeArgs,
@@ -312,6 +342,8 @@ pub struct WhoArgs {
 pub struct ShowArgs {
     #[command(flatten)]
     pub store: StoreArgs,
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// An event, CLUSTER/SEQ, or the audit ID of a single event
     #[arg(value_name = "ID")]
     pub id: String,
@@ -411,6 +443,14 @@ pub struct DemoArgs {
     /// Keep the record in this folder
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Read the configuration and say everything that is wrong with it
+    Check,
+    /// List the contexts, and which is used
+    GetContexts,
 }
 
 #[derive(Args, Debug)]

@@ -7,10 +7,12 @@ use whodid_query::{Expr, Field, Known, Query, Term, Test, Value};
 use whodid_store::{Clock, Reader, SystemClock};
 
 use crate::args::{ScopeArgs, ServerArgs, StoreArgs};
+use crate::config::Config;
 use crate::failure::Failure;
 
 pub mod compact;
 pub mod completion;
+pub mod config;
 pub mod credential;
 pub mod demo;
 pub mod import;
@@ -21,36 +23,79 @@ pub mod show;
 pub mod tail;
 pub mod who;
 
+/// What a command asks.
+pub enum Place {
+    /// A record on this machine.
+    Record(StoreArgs),
+    /// A server.
+    Server(Endpoint),
+}
+
+/// What a command asks: what its flags name, else the current context, else the usual record.
+pub fn place(server: &ServerArgs, store: &StoreArgs, config: &Config) -> Result<Place, Failure> {
+    if let Some(url) = &server.server {
+        return Ok(Place::Server(endpoint(url, server, store)));
+    }
+    let current = config.current_context.as_ref().filter(|_| store.data_dir.is_none());
+    let Some(name) = server.context.as_ref().or(current) else {
+        return Ok(Place::Record(store.clone()));
+    };
+    let context = config.contexts.get(name).ok_or_else(|| {
+        let names: Vec<&str> = config.contexts.keys().map(String::as_str).collect();
+        Failure::Usage(format!("there is no context {name:?}; there are: {}", names.join(" ")))
+    })?;
+    let Some(url) = &context.server else {
+        return Ok(Place::Record(StoreArgs { data_dir: context.data_dir.clone() }));
+    };
+    let token = match &context.token_file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))?;
+            Some(text.trim().to_owned())
+        }
+        None => context.token.clone(),
+    };
+    let own = ServerArgs {
+        token: server.token.clone().or(token),
+        ca: server.ca.clone().or_else(|| context.ca.clone()),
+        ..server.clone()
+    };
+    Ok(Place::Server(endpoint(url, &own, store)))
+}
+
+fn endpoint(url: &str, server: &ServerArgs, store: &StoreArgs) -> Endpoint {
+    let own = store.dir().join("tls/ca.crt");
+    let authority = server.ca.clone().or_else(|| own.is_file().then_some(own));
+    let authority = authority.filter(|_| url.starts_with("https:"));
+    Endpoint::Url { url: url.to_owned(), token: server.token.clone(), authority }
+}
+
 /// Opens the record for reading; what cannot be read is said on stderr.
 pub async fn open(store: &StoreArgs) -> Result<Engine, Failure> {
-    let snapshot = Reader::open_dir(&store.data_dir)?.snapshot().await?;
+    let snapshot = Reader::open_dir(&store.dir())?.snapshot().await?;
     for warning in snapshot.warnings() {
         eprintln!("warning: {warning}");
     }
     Ok(Engine::new(snapshot).await?)
 }
 
-/// The server that is asked: the one named, else the one that writes the record.
-pub fn client(server: &ServerArgs, store: &StoreArgs) -> Result<Client, Failure> {
-    let dir = &store.data_dir;
-    let endpoint = match &server.server {
-        Some(url) => {
-            let own = dir.join("tls/ca.crt");
-            let authority = server.ca.clone().or_else(|| own.is_file().then_some(own));
-            let authority = authority.filter(|_| url.starts_with("https:"));
-            Endpoint::Url { url: url.clone(), token: server.token.clone(), authority }
+/// The server of a place: of a record, the one that writes it.
+pub fn client(place: Place) -> Result<Client, Failure> {
+    let endpoint = match place {
+        Place::Server(endpoint) => endpoint,
+        Place::Record(store) => {
+            let dir = store.dir();
+            let socket = dir.join("whodid.sock");
+            if !socket.exists() {
+                let dir = dir.display();
+                return Err(Failure::Unavailable(format!(
+                    "no server writes to {dir}; start one with `whodid serve --data-dir {dir}`, \
+                     or name one with --server URL"
+                )));
+            }
+            Endpoint::Socket(socket)
         }
-        None => Endpoint::Socket(dir.join("whodid.sock")),
     };
-    if let Endpoint::Socket(path) = &endpoint
-        && !path.exists()
-    {
-        let dir = dir.display();
-        return Err(Failure::Unavailable(format!(
-            "no server writes to {dir}; start one with `whodid serve --data-dir {dir}`, or name \
-             one with --server URL"
-        )));
-    }
     Ok(Client::new(endpoint)?)
 }
 

@@ -26,6 +26,8 @@
 
 mod args;
 mod command;
+mod complete;
+mod config;
 mod failure;
 mod output;
 
@@ -34,9 +36,13 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 
 use args::{Cli, Command};
+use config::Config;
 use failure::Failure;
 
 fn main() -> ExitCode {
+    if let Some(code) = complete::answer() {
+        return code;
+    }
     let cli = match parse(std::env::args_os()) {
         Ok(cli) => cli,
         // Help and version are no errors; clap prints each where it belongs.
@@ -87,16 +93,18 @@ fn negated_term(arg: std::ffi::OsString) -> std::ffi::OsString {
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
+    let config = || Config::load(cli.config.as_deref());
     match cli.command {
-        Command::Serve(args) => command::serve::run(args).await,
+        Command::Serve(args) => command::serve::run(args, config()?).await,
         Command::Import(args) => command::import::run(args).await,
-        Command::Tail(args) => command::tail::run(args).await,
-        Command::Search(args) => command::search::run(args).await,
+        Command::Tail(args) => command::tail::run(args, &config()?).await,
+        Command::Search(args) => command::search::run(args, &config()?).await,
         Command::Who(args) => command::who::run(args).await,
-        Command::Show(args) => command::show::run(args).await,
+        Command::Show(args) => command::show::run(args, &config()?).await,
         Command::Ingest(args) => command::ingest::run(args).await,
         Command::Compact(args) => command::compact::run(args).await,
         Command::Demo(args) => command::demo::run(args).await,
+        Command::Config(command) => command::config::run(&command, &config()?),
         Command::Completion(args) => command::completion::run(&args),
     }
 }

@@ -221,7 +221,7 @@ fn joined(parts: Vec<Expr>, join: fn(Expr, Expr) -> Expr, none: bool) -> Expr {
 }
 
 /// The column of a field whose name in queries is shorter.
-fn column_name(known: Known) -> &'static str {
+pub(crate) fn column_name(known: Known) -> &'static str {
     match known {
         Known::Authenticated => "username",
         Known::Impersonated => "impersonated_username",

@@ -29,6 +29,7 @@ use whodid_query::{Field, Query, Side, Term};
 use whodid_store::{Original, RowBodies, Rows, Snapshot, Table};
 
 mod body;
+mod document;
 mod error;
 mod filter;
 mod function;
@@ -38,12 +39,15 @@ mod search;
 mod status;
 mod table;
 mod text;
+mod values;
 pub mod who;
 
+pub use document::API_VERSION;
 pub use error::{Error, Result};
 pub use row::{EventId, Row};
 pub use search::{Found, Search};
 pub use status::{ClusterStatus, RawLeaf, waiting};
+pub use values::Values;
 
 use body::BodyTest;
 use filter::{Translator, body_terms, column, text};

@@ -4,9 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use arrow::array::{
-    Array, BinaryArray, BooleanArray, Int32Array, Int64Array, ListArray, MapArray, RecordBatch,
-    StringArray, StringViewArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int32Array, Int64Array, ListArray,
+    RecordBatch, StringArray, StringViewArray, TimestampMicrosecondArray,
 };
+use arrow::datatypes::{DataType, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use serde_json::{Map, Value};
 use whodid_event::time;
 
@@ -98,12 +99,8 @@ impl Row {
 
     /// A list of texts; unknown is empty.
     pub fn texts(&self, name: &str) -> Vec<String> {
-        let Some(lists) = self.column::<ListArray>(name) else { return Vec::new() };
-        let elements = lists.value(self.row);
-        let Some(texts) = elements.as_any().downcast_ref::<StringArray>() else {
-            return Vec::new();
-        };
-        texts.iter().flatten().map(str::to_owned).collect()
+        let list = self.column::<ListArray>(name);
+        list.map(|column| texts(&column.value(self.row))).unwrap_or_default()
     }
 
     /// The event's id.
@@ -136,13 +133,12 @@ impl Row {
         ];
         let mut object = Map::new();
         object.insert("id".into(), self.id().to_string().into());
-        for field in self.batch.schema().fields() {
-            let name = field.name().as_str();
-            if INTERNAL.contains(&name) {
+        for (field, column) in self.batch.schema_ref().fields().iter().zip(self.batch.columns()) {
+            if INTERNAL.contains(&field.name().as_str()) || column.is_null(self.row) {
                 continue;
             }
-            if let Some(value) = self.value(name) {
-                object.insert(name.to_owned(), value);
+            if let Some(value) = value(column, self.row) {
+                object.insert(field.name().clone(), value);
             }
         }
         if let Some(id) = self.audit_id() {
@@ -150,42 +146,40 @@ impl Row {
         }
         object
     }
+}
 
-    fn value(&self, name: &str) -> Option<Value> {
-        if let Some(text) = self.text(name) {
-            return Some(text.into());
+/// What a column holds in a row, as JSON.
+fn value(column: &ArrayRef, row: usize) -> Option<Value> {
+    Some(match column.data_type() {
+        DataType::Utf8View => column.as_string_view().value(row).into(),
+        DataType::Int64 => column.as_primitive::<Int64Type>().value(row).into(),
+        DataType::Int32 => column.as_primitive::<Int32Type>().value(row).into(),
+        DataType::Boolean => column.as_boolean().value(row).into(),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            time::format(column.as_primitive::<TimestampMicrosecondType>().value(row)).into()
         }
-        if let Some(number) = self.int(name) {
-            return Some(number.into());
+        DataType::Binary => {
+            let bytes = column.as_binary::<i32>().value(row).iter();
+            bytes.map(|byte| format!("{byte:02x}")).collect::<String>().into()
         }
-        if let Some(flag) = self.flag(name) {
-            return Some(flag.into());
+        DataType::List(_) => texts(&column.as_list::<i32>().value(row)).into(),
+        DataType::Map(..) => {
+            let entries = column.as_map().value(row);
+            let keys = texts(entries.column(0)).into_iter();
+            let of_key = |i: usize| match entries.column(1).data_type() {
+                DataType::List(_) => texts(&entries.column(1).as_list::<i32>().value(i)).into(),
+                _ => texts(entries.column(1)).into_iter().nth(i).map_or(Value::Null, Value::from),
+            };
+            keys.enumerate().map(|(i, key)| (key, of_key(i))).collect::<Map<_, _>>().into()
         }
-        if let Some(instant) = self.instant(name) {
-            return Some(time::format(instant).into());
-        }
-        if let Some(bytes) = self.bytes(name) {
-            return Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into());
-        }
-        if self.column::<ListArray>(name).is_some() {
-            return Some(self.texts(name).into());
-        }
-        let maps = self.column::<MapArray>(name)?;
-        let entries = maps.value(self.row);
-        let keys = entries.column(0).as_any().downcast_ref::<StringArray>()?;
-        let mut object = Map::new();
-        for (i, key) in keys.iter().enumerate() {
-            let mut values = Vec::new();
-            crate::function::any_text(entries.column(1), i, &mut |text| {
-                values.push(Value::from(text));
-                false
-            });
-            let is_list = entries.column(1).as_any().is::<ListArray>();
-            let value = if is_list { values.into() } else { values.pop().unwrap_or(Value::Null) };
-            object.insert(key.unwrap_or_default().to_owned(), value);
-        }
-        Some(object.into())
-    }
+        _ => return None,
+    })
+}
+
+/// The texts of a list.
+fn texts(list: &ArrayRef) -> Vec<String> {
+    let texts = list.as_any().downcast_ref::<StringArray>().into_iter().flatten();
+    texts.map(|text| text.unwrap_or_default().to_owned()).collect()
 }
 
 #[cfg(test)]

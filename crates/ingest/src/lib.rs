@@ -18,6 +18,7 @@
 
 mod budget;
 mod decode;
+mod gather;
 mod receive;
 
 pub use budget::{BUDGET_BYTES, Budget};

@@ -3,24 +3,30 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use tokio::io::AsyncReadExt;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use whodid_event::split::Splitter;
 use whodid_store::{Batch, BatchBuilder, Error, Submitted, Writer};
 
 use crate::budget::{Budget, Share};
 use crate::decode::Encoding;
+use crate::gather::Gather;
 
 /// A body may have so many bytes once it is unpacked.
 pub const DECODED_BYTES_MAX: u64 = 1 << 30;
 
 /// Bytes are read and looked through this many at a time.
 const PIECE_BYTES: usize = 256 << 10;
+
+/// A body of fewer bytes goes into one batch with others.
+const SMALL_BYTES: u64 = 16 << 10;
 
 /// A batch is closed once it has so many bytes; a body of kube-apiserver becomes one batch.
 const BATCH_BYTES: usize = 4 << 20;
@@ -38,7 +44,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 const BODY_TIME_MAX: Duration = Duration::from_mins(2);
 
 /// Who sends, as the server found out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Sender {
     /// The cluster whose events these are.
     pub cluster: String,
@@ -94,12 +100,18 @@ pub struct Admission {
 pub struct Ingest {
     writer: Arc<Writer>,
     budget: Budget,
+    gather: Gather,
+    /// Reading events takes a processor. One is left to those who answer, refuse and accept: with
+    /// dozens of long bodies at once they would wait for seconds for their turn.
+    processors: Arc<Semaphore>,
 }
 
 impl Ingest {
     /// Receives into the record of `writer`.
     pub fn new(writer: Arc<Writer>, budget: Budget) -> Self {
-        Ingest { writer, budget }
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let processors = Arc::new(Semaphore::new(cores.saturating_sub(1).max(1)));
+        Ingest { gather: Gather::new(Arc::clone(&writer)), writer, budget, processors }
     }
 
     /// Why events cannot be taken in at the moment.
@@ -138,7 +150,7 @@ impl Ingest {
             ingest: self,
             share,
             splitter: Splitter::default(),
-            builder: begin()?,
+            builder: None,
             waiting: VecDeque::new(),
             taken: Taken::default(),
         };
@@ -151,6 +163,9 @@ impl Ingest {
             let length = read.map_err(|_| Refusal::Slow)?.map_err(Refusal::Broken)?;
             receiving.taken.bytes += length as u64;
             let is_end = length == 0;
+            if is_end && receiving.taken.bytes < SMALL_BYTES {
+                return receiving.gather(&piece, sender).await;
+            }
             if is_end || piece.len() >= PIECE_BYTES {
                 receiving.look_through(&piece, is_end, begin).await?;
                 piece.clear();
@@ -174,12 +189,31 @@ struct Receiving<'a> {
     ingest: &'a Ingest,
     share: Share,
     splitter: Splitter,
-    builder: BatchBuilder,
+    builder: Option<BatchBuilder>,
     waiting: VecDeque<(Submitted, usize, u64)>,
     taken: Taken,
 }
 
 impl Receiving<'_> {
+    /// Takes a small body in, together with others.
+    async fn gather(mut self, body: &[u8], sender: &Sender) -> Result<Taken, Refusal> {
+        let Receiving { ingest, splitter, taken, .. } = &mut self;
+        splitter.push(body);
+        splitter.finish();
+        let fill = |builder: &mut BatchBuilder| {
+            let raws = builder.raws();
+            while let Some(item) = splitter.next_item() {
+                builder.add(&item)?;
+                taken.events += 1;
+            }
+            taken.raw = (builder.raws() - raws) as u64;
+            Ok(())
+        };
+        let duplicates = ingest.gather.add(sender, fill).await?;
+        self.taken.duplicates = duplicates;
+        Ok(self.taken)
+    }
+
     /// Takes the events out of what came, and hands full batches over; at the end, all.
     async fn look_through(
         &mut self,
@@ -191,8 +225,10 @@ impl Receiving<'_> {
         if is_end {
             self.splitter.finish();
         }
-        // Reading events takes the processor, not the network.
+        // It is never closed.
+        let turn = self.ingest.processors.acquire().await;
         let full = tokio::task::block_in_place(|| self.fill(is_end, begin))?;
+        drop(turn);
         for batch in full {
             self.submit(batch).await?;
         }
@@ -206,15 +242,19 @@ impl Receiving<'_> {
     ) -> Result<Vec<Batch>, Error> {
         let mut full = Vec::new();
         while let Some(item) = self.splitter.next_item() {
-            self.builder.add(&item)?;
-            if self.builder.bytes() >= BATCH_BYTES || !self.builder.has_room() {
-                full.push(std::mem::replace(&mut self.builder, begin()?).finish()?);
+            let builder = match &mut self.builder {
+                Some(builder) => builder,
+                none => none.insert(begin()?),
+            };
+            builder.add(&item)?;
+            if builder.bytes() >= BATCH_BYTES || !builder.has_room() {
+                full.extend(self.builder.take());
             }
         }
-        if is_end && self.builder.rows() > 0 {
-            full.push(std::mem::replace(&mut self.builder, begin()?).finish()?);
+        if is_end {
+            full.extend(self.builder.take());
         }
-        Ok(full)
+        full.into_iter().map(BatchBuilder::finish).collect()
     }
 
     async fn submit(&mut self, batch: Batch) -> Result<(), Refusal> {

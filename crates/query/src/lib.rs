@@ -26,6 +26,7 @@ pub use error::Error;
 pub use field::{Family, Kind, Known};
 pub use moment::{Moment, Precision};
 pub use parse::parse;
+pub use suggest::nearest;
 pub use wildcard::Wildcard;
 
 /// The most bytes of a query, both as written and in its canonical form.

@@ -5,10 +5,7 @@ const TEXT_BYTES_MAX: usize = 40;
 
 /// Returns the candidate nearest to `text`, the first of several, if any is near enough to be
 /// what was meant.
-pub(crate) fn nearest<'a>(
-    text: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if text.is_empty() || text.len() > TEXT_BYTES_MAX {
         return None;
     }

@@ -65,7 +65,7 @@ pub struct Settings {
 
 impl Settings {
     /// Everything that makes no sense, a line each.
-    fn faults(&self) -> Vec<String> {
+    pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if !self.listen.ip().is_loopback() {
             faults.push(format!(

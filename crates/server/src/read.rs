@@ -1,36 +1,40 @@
-//! `GET /api/v1/events` and `/api/v1/events/stream`: what is in the record, and what is being
-//! added to it. Who may read: the owner of the data directory, through its socket or with the
-//! token that was made at this start.
+//! `GET /api/v1/…`: what is in the record, and what is being added to it. Who may read: the owner
+//! of the data directory, through its socket or with the token that was made at this start.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{FromRequestParts, Query, State};
+use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use futures::Stream;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use whodid_engine::live::{Cursor, Follower};
-use whodid_engine::{Engine, Row, Search};
-use whodid_store::{Clock, SystemClock};
+use whodid_engine::{API_VERSION, Engine, EventId, Row, Search, Values};
+use whodid_query::Known;
+use whodid_store::{Clock, Original, SystemClock};
 
 use crate::App;
 use crate::listener::Peer;
 use crate::problem::Problem;
 use crate::webhook::bearer;
 
-/// What documents of this API are.
-const API_VERSION: &str = "whodid/v1";
-
-/// A page has at most so many events.
+/// A page has at most so many events, unless said so many.
 const PAGE_MAX: usize = 10_000;
+const PAGE: usize = 1_000;
+
+/// A list of values has at most so many, unless said so many.
+const VALUES_MAX: usize = 1_000;
+const VALUES: usize = 100;
 
 /// So many events are looked for at once, and wait for a reader.
 const LOOK_ROWS: usize = 500;
@@ -66,6 +70,31 @@ impl FromRequestParts<App> for Reader {
     }
 }
 
+/// Parameters, with what is wrong with them answered as any other error.
+pub(crate) struct Params<T>(T);
+
+impl<T: DeserializeOwned> FromRequestParts<App> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _app: &App) -> Result<Self, Problem> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(params)) => Ok(Params(params)),
+            Err(error) => Err(Problem::new(StatusCode::BAD_REQUEST, error.body_text())),
+        }
+    }
+}
+
+/// Reads a limit; what is too much is an error, as an answer cut short looks like a whole one.
+fn limit(asked: Option<usize>, usual: usize, max: usize) -> Result<usize, Problem> {
+    match asked.unwrap_or(usual) {
+        limit if (1..=max).contains(&limit) => Ok(limit),
+        limit => {
+            let detail = format!("limit={limit}: at least 1 and at most {max} are given at once");
+            Err(Problem::new(StatusCode::BAD_REQUEST, detail))
+        }
+    }
+}
+
 /// What is asked for.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,11 +108,9 @@ pub(crate) struct Question {
     after: Option<String>,
 }
 
-impl Question {
-    fn query(&self) -> Result<whodid_query::Query, Problem> {
-        whodid_query::parse(&self.q)
-            .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.render(&self.q)))
-    }
+fn parse(query: &str) -> Result<whodid_query::Query, Problem> {
+    whodid_query::parse(query)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.render(query)))
 }
 
 fn cursor(text: &str) -> Result<Cursor, Problem> {
@@ -91,18 +118,25 @@ fn cursor(text: &str) -> Result<Cursor, Problem> {
 }
 
 fn failed(error: &whodid_engine::Error) -> Problem {
-    tracing::error!(%error, "a query failed");
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+    let status = match error {
+        whodid_engine::Error::NoEvent(_) => StatusCode::NOT_FOUND,
+        whodid_engine::Error::TooManyWords => StatusCode::BAD_REQUEST,
+        _ => {
+            tracing::error!(%error, "a query failed");
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    };
+    Problem::new(status, error.to_string())
 }
 
 /// One page: the newest requests that pass, or, `after` a cursor, events in the order of the log.
 pub(crate) async fn events(
     State(app): State<App>,
     _reader: Reader,
-    Query(question): Query<Question>,
+    Params(question): Params<Question>,
 ) -> Result<Json<Value>, Problem> {
-    let query = question.query()?;
-    let limit = question.limit.unwrap_or(1_000).clamp(1, PAGE_MAX);
+    let query = parse(&question.q)?;
+    let limit = limit(question.limit, PAGE, PAGE_MAX)?;
     let now = SystemClock.now();
     if let Some(after) = &question.after {
         let mut follower =
@@ -136,19 +170,89 @@ async fn newest(
     Ok((rows.iter().map(|row| engine.json(row).into()).collect(), found.left_out))
 }
 
+/// Reads the id of an event out of its path.
+fn event_id(Path((cluster, seq)): Path<(String, String)>) -> Result<EventId, Problem> {
+    let id = format!("{cluster}/{seq}");
+    id.parse().map_err(|_| {
+        let detail = format!("{id:?} is no event; write CLUSTER/SEQ, for example prod/18231");
+        Problem::new(StatusCode::NOT_FOUND, detail)
+    })
+}
+
+/// One event, whole.
+pub(crate) async fn event(
+    State(app): State<App>,
+    _reader: Reader,
+    path: Path<(String, String)>,
+) -> Result<Json<Value>, Problem> {
+    let id = event_id(path)?;
+    let found = async { Engine::new(app.writer.snapshot()).await?.document(&id).await };
+    Ok(Json(found.await.map_err(|error| failed(&error))?))
+}
+
+/// The bytes that came in as an event: JSON, or whatever it was that is no event.
+pub(crate) async fn original(
+    State(app): State<App>,
+    _reader: Reader,
+    path: Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let id = event_id(path)?;
+    let found = async { Engine::new(app.writer.snapshot()).await?.original(&id).await };
+    Ok(match found.await.map_err(|error| failed(&error))? {
+        Original::Event(text) => {
+            ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+        }
+        Original::Raw(bytes) => bytes.into_response(),
+    })
+}
+
+/// Which values of a field are asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Which {
+    /// Of events that pass this query.
+    #[serde(default)]
+    q: String,
+    /// Those that begin so.
+    #[serde(default)]
+    prefix: String,
+    /// The most frequent so many.
+    limit: Option<usize>,
+}
+
+/// The values that a field has had lately.
+pub(crate) async fn values(
+    State(app): State<App>,
+    _reader: Reader,
+    Path(name): Path<String>,
+    Params(which): Params<Which>,
+) -> Result<Json<Value>, Problem> {
+    let field = Known::named(&name).ok_or_else(|| {
+        Problem::new(StatusCode::NOT_FOUND, format!("there is no field {name:?}"))
+    })?;
+    let limit = limit(which.limit, VALUES, VALUES_MAX)?;
+    let query = parse(&which.q)?;
+    let wanted = Values { field, query, now: SystemClock.now(), prefix: which.prefix, limit };
+    let found = async { Engine::new(app.writer.snapshot()).await?.values(&wanted).await };
+    let found = found.await.map_err(|error| failed(&error))?;
+    let items = found.iter().map(|(value, events)| json!({ "value": value, "events": events }));
+    let items: Vec<Value> = items.collect();
+    Ok(Json(json!({ "apiVersion": API_VERSION, "kind": "ValueList", "items": items })))
+}
+
 /// What is added from now on, or behind `after` or `Last-Event-ID`, as server-sent events.
 pub(crate) async fn stream(
     State(app): State<App>,
     _reader: Reader,
     headers: HeaderMap,
-    Query(question): Query<Question>,
+    Params(question): Params<Question>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let place = match last.or(question.after.as_deref()) {
         Some(place) => cursor(place)?,
         None => Cursor::end_of(&app.writer.snapshot()),
     };
-    let follower = Follower::new(question.query()?, SystemClock.now(), place);
+    let follower = Follower::new(parse(&question.q)?, SystemClock.now(), place);
     let follower = follower.map_err(|error| failed(&error))?;
     let (sender, receiver) = mpsc::channel(LOOK_ROWS);
     tokio::spawn(async move {

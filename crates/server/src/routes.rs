@@ -1,10 +1,15 @@
-//! Which path is whose.
+//! Which path is whose. What is asked of a path is in `docs/openapi.json`, which is served, too.
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::routing::{get, post};
 
+use crate::problem::Problem;
 use crate::{App, health, read, webhook};
+
+/// The description of everything below.
+const OPENAPI: &str = include_str!("../../../docs/openapi.json");
 
 /// What API servers may reach.
 pub(crate) fn ingest(app: App) -> Router {
@@ -13,15 +18,32 @@ pub(crate) fn ingest(app: App) -> Router {
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .layer(DefaultBodyLimit::disable())
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
         .with_state(app)
+}
+
+async fn no_such_path(uri: Uri) -> Problem {
+    let detail = format!("there is no {:?}; /api/v1/openapi.json lists what there is", uri.path());
+    Problem::new(StatusCode::NOT_FOUND, detail)
+}
+
+async fn no_such_method(method: Method, uri: Uri) -> Problem {
+    let detail = format!("{method} is not for {:?}; see /api/v1/openapi.json", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }
 
 /// Everything.
 pub(crate) fn all(app: App) -> Router {
     let metrics = async |State(app): State<App>| app.metrics.answer(app.budget.taken());
+    let openapi = async || ([(header::CONTENT_TYPE, "application/json")], OPENAPI);
     let more = Router::new()
+        .route("/api/v1/openapi.json", get(openapi))
         .route("/api/v1/events", get(read::events))
         .route("/api/v1/events/stream", get(read::stream))
+        .route("/api/v1/events/{cluster}/{seq}", get(read::event))
+        .route("/api/v1/events/{cluster}/{seq}/original", get(read::original))
+        .route("/api/v1/values/{field}", get(read::values))
         .route("/metrics", get(metrics))
         .with_state(app.clone());
     ingest(app).merge(more)

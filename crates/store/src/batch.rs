@@ -175,6 +175,11 @@ impl BatchBuilder {
         self.rows
     }
 
+    /// How many of its items so far are not events.
+    pub fn raws(&self) -> usize {
+        self.raws.len()
+    }
+
     /// How many bytes of events it holds so far.
     pub fn bytes(&self) -> usize {
         self.records.len()

@@ -122,15 +122,15 @@ impl State {
     /// # Errors
     /// The file cannot be read.
     pub fn credential(&self, sha256: &[u8; 32]) -> Result<Option<Credential>> {
-        self.connection()
-            .query_row(
+        let connection = self.connection();
+        // Asked with every request.
+        let mut statement = connection
+            .prepare_cached(
                 "SELECT kind, cluster, source, created FROM credentials
                  WHERE sha256 = ?1 AND revoked IS NULL",
-                params![sha256],
-                read_credential,
             )
-            .optional()
-            .map_err(failed)
+            .map_err(failed)?;
+        statement.query_row(params![sha256], read_credential).optional().map_err(failed)
     }
 
     /// Lists the credentials that may be used.

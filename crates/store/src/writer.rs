@@ -117,16 +117,15 @@ impl Writer {
         let live = Arc::new(tables.files()?);
         let now = options.clock.now().max(recovered.last_received);
         let windows = rebuild::windows(&store, &live, &preparer.fingerprints, now - WINDOW_MICROS);
-        let newest = live.events.iter().map(|file| file.stats.received.1).max();
-        let last_received = recovered.last_received.max(newest.unwrap_or(0));
+        let newest = live.events.iter().map(|file| file.stats.received.1);
+        let last_received = newest.fold(recovered.last_received, i64::max);
         let sequences = sequences(windows.await?, &watermarks, &recovered);
-        let state = State {
+        let shared = Shared::new(State {
             positions: recover::positions(&*disk, &recovered)?,
             frozen: recovered.frozen.into_iter().map(Arc::new).collect(),
             files: live,
             ..State::default()
-        };
-        let shared = Shared::new(state);
+        });
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let sequencer = Sequencer {
             log,

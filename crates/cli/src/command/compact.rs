@@ -8,8 +8,8 @@ use crate::output::print;
 
 pub async fn run(args: StoreArgs) -> Result<(), Failure> {
     // Opening for writing makes a store where there is none; that is not what was asked for.
-    let _is_store = whodid_store::Reader::open_dir(&args.data_dir)?;
-    let writer = Writer::open_dir(&args.data_dir, Options::default()).await?;
+    let _is_store = whodid_store::Reader::open_dir(&args.dir())?;
+    let writer = Writer::open_dir(&args.dir(), Options::default()).await?;
     writer.flush().await?;
     let report = writer.compact().await?;
     writer.close().await?;

@@ -67,11 +67,11 @@ pub fn certificate(command: CertificateCommand) -> Result<(), Failure> {
 
 /// The folder of the record, made if need be: a token may be made before the first start.
 fn record(store: &StoreArgs) -> Result<std::path::PathBuf, Failure> {
-    let dir = &store.data_dir;
-    whodid_store::disk::RealDisk::new(dir)
+    let dir = store.dir();
+    whodid_store::disk::RealDisk::new(&dir)
         .create_root()
         .map_err(|error| Failure::Unavailable(format!("{}: {error}", dir.display())))?;
-    Ok(dir.clone())
+    Ok(dir)
 }
 
 fn list(store: &StoreArgs) -> Result<(), Failure> {

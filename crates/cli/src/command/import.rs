@@ -35,7 +35,7 @@ pub async fn run(args: ImportArgs) -> Result<(), Failure> {
         source::check(file)?;
     }
     let options = Options { rules, ..Options::default() };
-    let writer = Writer::open_dir(&args.store.data_dir, options).await?;
+    let writer = Writer::open_dir(&args.store.dir(), options).await?;
     let started = Instant::now();
     let mut import = Import {
         writer: &writer,

@@ -22,7 +22,7 @@ pub async fn run(args: IngestArgs) -> Result<(), Failure> {
 }
 
 async fn repair(args: StoreArgs) -> Result<(), Failure> {
-    let found = whodid_store::repair_dir(&args.data_dir).await?;
+    let found = whodid_store::repair_dir(&args.dir()).await?;
     let mut out = String::new();
     for lost in &found.lost {
         let whodid_store::Lost { cluster, from, to } = lost;
@@ -141,7 +141,7 @@ fn document(sources: &[ClusterStatus], raw: &[RawLeaf], waiting: usize) -> serde
         })
     });
     json!({
-        "apiVersion": super::search::API_VERSION,
+        "apiVersion": whodid_engine::API_VERSION,
         "kind": "IngestStatus",
         "sources": sources.collect::<Vec<_>>(),
         "raw": raw.collect::<Vec<_>>(),

@@ -1,11 +1,12 @@
 //! `whodid search`: the requests a query finds, one row each, oldest first.
 
 use serde_json::{Value, json};
-use whodid_engine::{Engine, EventId, Search};
+use whodid_engine::{API_VERSION, Engine, EventId, Search};
 use whodid_store::Original;
 
-use super::{client, now, open, query};
+use super::{Place, client, now, open, place, query};
 use crate::args::{ListFormat, SearchArgs};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::output::events::{Columns, Event, table};
 use crate::output::{Look, csv, json_line, pretty, print, yaml};
@@ -13,7 +14,10 @@ use crate::output::{Look, csv, json_line, pretty, print, yaml};
 /// Events are fetched and printed this many at a time.
 const SHARE: usize = 1_000;
 
-pub async fn run(args: SearchArgs) -> Result<(), Failure> {
+/// A server gives so many at once.
+const REMOTE_MAX: usize = 10_000;
+
+pub async fn run(args: SearchArgs, config: &Config) -> Result<(), Failure> {
     let text = args.query.join(" ");
     let query = query(&text, &args.scope)?;
     let look = Look::new(&args.look);
@@ -21,10 +25,11 @@ pub async fn run(args: SearchArgs) -> Result<(), Failure> {
         has_namespace: args.scope.namespace.is_none(),
         is_wide: args.output == ListFormat::Wide,
     };
-    if args.server.server.is_some() {
-        return remote(&args, &query.to_string(), &look, columns).await;
-    }
-    let engine = open(&args.store).await?;
+    let store = match place(&args.server, &args.store, config)? {
+        Place::Record(store) => store,
+        server => return remote(&args, server, &query.to_string(), &look, columns).await,
+    };
+    let engine = open(&store).await?;
     let search = Search { query, now: now(), limit: args.scope.limit };
     let found = engine.search(&search).await?;
     if found.ids.is_empty() {
@@ -38,6 +43,7 @@ pub async fn run(args: SearchArgs) -> Result<(), Failure> {
 /// Asks a server.
 async fn remote(
     args: &SearchArgs,
+    server: Place,
     query: &str,
     look: &Look,
     columns: Columns,
@@ -45,9 +51,13 @@ async fn remote(
     if args.output == ListFormat::Raw {
         return Err(Failure::Usage("-o raw reads the record itself; use --data-dir".into()));
     }
-    let client = client(&args.server, &args.store)?;
-    let limit = if args.scope.limit == 0 { usize::MAX } else { args.scope.limit };
-    let found = client.newest(query, limit).await?;
+    if !(1..=REMOTE_MAX).contains(&args.scope.limit) {
+        return Err(Failure::Usage(format!(
+            "--limit {}: a server gives at most {REMOTE_MAX} at once; page back with --until",
+            args.scope.limit
+        )));
+    }
+    let found = client(server)?.newest(query, args.scope.limit).await?;
     if found.items.is_empty() {
         return Err(nothing_matches(query));
     }
@@ -119,9 +129,6 @@ fn show(
     };
     Ok(print(&text)?)
 }
-
-/// What the documents that this program prints are.
-pub const API_VERSION: &str = "whodid/v1";
 
 async fn events(engine: &Engine, ids: &[EventId]) -> Result<Vec<Event>, Failure> {
     Ok(engine.fetch(ids).await?.iter().map(|row| engine.json(row)).collect())

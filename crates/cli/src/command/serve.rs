@@ -1,19 +1,21 @@
 //! `whodid serve`: the server, until it is told to end or the record cannot be written any more.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 
 use tokio::signal::unix::{SignalKind, signal};
 use whodid_server::{Identity, Server, Settings, usual_names};
 use whodid_store::Options;
 
 use super::import::rules;
-use crate::args::ServeArgs;
+use crate::args::{self, ServeArgs};
+use crate::config::{self, Config, Log, LogFormat};
 use crate::failure::Failure;
 use crate::output::print;
 
-pub async fn run(args: ServeArgs) -> Result<(), Failure> {
-    log_to_stderr();
-    let settings = settings(&args)?;
+pub async fn run(args: ServeArgs, config: Config) -> Result<(), Failure> {
+    let settings = settings(args, config.serve)?;
+    log_to_stderr(&config.log)?;
     let server = Server::start(settings).await?;
     print(&format!("{}\n", server.url))?;
     if server.ingest_url != server.url {
@@ -33,37 +35,65 @@ pub async fn run(args: ServeArgs) -> Result<(), Failure> {
     Ok(server.stop().await?)
 }
 
-fn settings(args: &ServeArgs) -> Result<Settings, Failure> {
-    let identity = match (&args.tls_cert, &args.tls_key) {
-        _ if args.insecure_http => None,
-        (Some(certificate), Some(key)) => {
-            Some(Identity::Files { certificate: certificate.clone(), key: key.clone() })
+/// Flags over the configuration, over defaults; everything that makes no sense is said at once.
+fn settings(args: ServeArgs, config: config::Serve) -> Result<Settings, Failure> {
+    let mut faults = Vec::new();
+    let listen = args.listen.or(config.listen).unwrap_or(args::LISTEN);
+    let ingest_listen = args.ingest_listen.or(config.ingest_listen);
+    let names = if args.tls_name.is_empty() { config.tls_names } else { args.tls_name };
+    let certificate = args.tls_cert.or(config.tls_cert);
+    let identity = match (certificate, args.tls_key.or(config.tls_key)) {
+        (None, None) if args.insecure_http || config.insecure_http => {
+            if !names.is_empty() {
+                faults.push("--insecure-http has no certificate that --tls-name could name".into());
+            }
+            None
         }
-        _ => {
-            let mut names = usual_names(args.ingest_listen.unwrap_or(args.listen).ip());
-            names.extend(args.tls_name.iter().cloned());
-            Some(Identity::Own { names })
+        (None, None) => {
+            let own = usual_names(ingest_listen.unwrap_or(listen).ip());
+            Some(Identity::Own { names: [own, names].concat() })
+        }
+        (certificate, key) => {
+            if args.insecure_http || config.insecure_http {
+                faults.push("--insecure-http takes no --tls-cert and no --tls-key".into());
+            }
+            if !names.is_empty() {
+                faults.push("--tls-name is for the own certificate, not for --tls-cert".into());
+            }
+            if certificate.is_none() || key.is_none() {
+                faults.push("--tls-cert and --tls-key belong together".into());
+            }
+            let file = |path: Option<PathBuf>| path.unwrap_or_default();
+            Some(Identity::Files { certificate: file(certificate), key: file(key) })
         }
     };
-    Ok(Settings {
-        data_dir: args.store.data_dir.clone(),
-        listen: args.listen,
-        ingest_listen: args.ingest_listen,
-        identity,
-        options: Options { rules: rules(&args.redaction)?, ..Options::default() },
-    })
+    let mut options = Options::default();
+    let redaction = args.redaction.or(config.redaction);
+    match rules(redaction.as_deref().unwrap_or("default")) {
+        Ok(rules) => options.rules = rules,
+        Err(Failure::Usage(why)) => faults.push(why),
+        Err(other) => return Err(other),
+    }
+    let data_dir = args.store.data_dir.or(config.data_dir).unwrap_or_else(|| args::DATA_DIR.into());
+    let settings = Settings { data_dir, listen, ingest_listen, identity, options };
+    faults.extend(settings.faults());
+    if faults.is_empty() { Ok(settings) } else { Err(Failure::Usage(faults.join("\n"))) }
 }
 
 /// Logs for people on a terminal, for programs elsewhere.
-fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("WHODID_LOG").unwrap_or_else(|_| {
-        tracing_subscriber::EnvFilter::new("warn,whodid=info,whodid_server=info")
-    });
+fn log_to_stderr(log: &Log) -> Result<(), Failure> {
+    use tracing_subscriber::EnvFilter;
+    let asked = std::env::var("WHODID_LOG").ok().or_else(|| log.filter.clone());
+    let filter = asked.as_deref().unwrap_or("warn,whodid=info,whodid_server=info");
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| Failure::Usage(format!("log.filter {filter:?}: {error}")))?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // Where logs are set up already, those stay.
-    let _set = if std::io::stderr().is_terminal() {
-        logs.try_init()
-    } else {
-        logs.json().flatten_event(true).try_init()
+    let is_text = match log.format {
+        LogFormat::Auto => std::io::stderr().is_terminal(),
+        LogFormat::Text => true,
+        LogFormat::Json => false,
     };
+    // Where logs are set up already, those stay.
+    let _set = if is_text { logs.try_init() } else { logs.json().flatten_event(true).try_init() };
+    Ok(())
 }

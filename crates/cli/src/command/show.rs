@@ -2,122 +2,119 @@
 
 use std::io::Write;
 
-use serde_json::{Value, json};
-use whodid_engine::{Engine, EventId, Row};
+use whodid_api::Client;
+use whodid_engine::{Engine, EventId};
+use whodid_query::{Expr, Field, Known, Term, Test, Value};
 use whodid_store::Original;
 
-use super::open;
-use super::search::API_VERSION;
+use super::{Place, client, open, place};
 use crate::args::{ShowArgs, ShowFormat};
+use crate::config::Config;
 use crate::failure::Failure;
-use crate::output::{pretty, print, yaml};
+use crate::output::events::Event;
+use crate::output::table::UNKNOWN;
+use crate::output::{cell, pretty, print, yaml};
 
-pub async fn run(args: ShowArgs) -> Result<(), Failure> {
-    let engine = open(&args.store).await?;
-    let id = find(&engine, &args.id).await?;
-    let ids = std::slice::from_ref(&id);
-    let rows = engine.fetch(ids).await?;
-    let mut originals = engine.originals(ids).await?;
-    let (Some(row), Some(original)) = (rows.first(), originals.pop()) else {
-        return Err(Failure::NothingFound(format!("there is no event {id}")));
+pub async fn run(args: ShowArgs, config: &Config) -> Result<(), Failure> {
+    let source = match place(&args.server, &args.store, config)? {
+        Place::Record(store) => Source::Record(Box::new(open(&store).await?)),
+        server => Source::Server(client(server)?),
     };
-    match (args.output, original) {
-        (ShowFormat::Raw, Ok((Original::Event(text), _))) => print(&(text + "\n"))?,
-        (ShowFormat::Raw, Ok((Original::Raw(bytes), _))) => {
-            std::io::stdout().lock().write_all(&bytes)?;
+    let id = source.find(&args.id).await?;
+    match args.output {
+        ShowFormat::Yaml => print(&yaml(&source.document(&id).await?))?,
+        ShowFormat::Json => print(&pretty(&source.document(&id).await?))?,
+        ShowFormat::Raw => {
+            let (bytes, is_event) = source.original(&id).await?;
+            let mut out = std::io::stdout().lock();
+            out.write_all(&bytes)?;
+            if is_event {
+                out.write_all(b"\n")?;
+            }
         }
-        (ShowFormat::Raw, Err(error)) => return Err(error.into()),
-        (ShowFormat::Json, original) => print(&pretty(&document(row, original.map(|(o, _)| o))))?,
-        (ShowFormat::Yaml, original) => print(&yaml(&document(row, original.map(|(o, _)| o))))?,
     }
     Ok(())
 }
 
-/// Finds the event that an id or an audit ID names.
-async fn find(engine: &Engine, text: &str) -> Result<EventId, Failure> {
-    let name = text.strip_prefix("event/").unwrap_or(text);
-    if let Ok(id) = name.parse::<EventId>() {
-        return Ok(id);
+/// Who knows the event.
+enum Source {
+    Record(Box<Engine>),
+    Server(Client),
+}
+
+impl Source {
+    async fn document(&self, id: &EventId) -> Result<serde_json::Value, Failure> {
+        Ok(match self {
+            Source::Record(engine) => engine.document(id).await?,
+            Source::Server(client) => client.event(&id.to_string()).await?,
+        })
     }
-    let rows = engine.with_audit_id(text).await?;
-    let originals: Vec<&Row> =
-        rows.iter().filter(|row| row.flag("duplicate") != Some(true)).collect();
-    match originals.as_slice() {
-        [] => Err(Failure::NothingFound(format!(
-            "there is no event {text}: neither an id (CLUSTER/SEQ) nor an audit ID in the record"
-        ))),
-        [row] => Ok(row.id()),
-        several => {
-            let candidates = several.iter().map(|row| {
-                let part = |column| row.text(column).unwrap_or("<unknown>").to_owned();
-                let parts = [part("stage"), part("verb"), part("request_uri")];
-                format!(
-                    "  {}   {}",
-                    row.id(),
-                    parts.map(|part| crate::output::cell(&part)).join("   ")
-                )
-            });
-            Err(Failure::Usage(format!(
-                "{} events carry the audit ID {text}; name one of them:\n{}",
-                several.len(),
-                candidates.collect::<Vec<_>>().join("\n")
-            )))
+
+    /// What came in, and whether it is an event.
+    async fn original(&self, id: &EventId) -> Result<(Vec<u8>, bool), Failure> {
+        Ok(match self {
+            Source::Record(engine) => match engine.original(id).await? {
+                Original::Event(text) => (text.into_bytes(), true),
+                Original::Raw(bytes) => (bytes, false),
+            },
+            Source::Server(client) => client.original(&id.to_string()).await?,
+        })
+    }
+
+    /// Finds the event that an id or an audit ID names.
+    async fn find(&self, text: &str) -> Result<EventId, Failure> {
+        let name = text.strip_prefix("event/").unwrap_or(text);
+        if let Ok(id) = name.parse::<EventId>() {
+            return Ok(id);
+        }
+        let found = self.with_audit_id(text).await?;
+        let id = |event: &Event| event.get("id")?.as_str()?.parse::<EventId>().ok();
+        match found.as_slice() {
+            [] => Err(Failure::NothingFound(format!(
+                "there is no event {text}: neither an id (CLUSTER/SEQ) nor an audit ID in the \
+                 record"
+            ))),
+            [event] => id(event)
+                .ok_or_else(|| Failure::Unavailable(format!("{text}: an event without an id"))),
+            several => {
+                let candidates: Vec<String> = several.iter().map(candidate).collect();
+                Err(Failure::Usage(format!(
+                    "{} events carry the audit ID {text}; name one of them:\n{}",
+                    several.len(),
+                    candidates.join("\n")
+                )))
+            }
+        }
+    }
+
+    /// The events that carry an audit ID, what came twice once.
+    async fn with_audit_id(&self, text: &str) -> Result<Vec<Event>, Failure> {
+        match self {
+            Source::Record(engine) => {
+                let rows = engine.with_audit_id(text).await?;
+                let first = rows.iter().filter(|row| row.flag("duplicate") != Some(true));
+                Ok(first.map(|row| engine.json(row)).collect())
+            }
+            Source::Server(client) => {
+                let term = |field, test| Expr::from(Term { field: Field::Known(field), test });
+                // Whoever asks about stages is answered with events.
+                let query = Expr::and([
+                    term(Known::AuditId, Test::Is(Value::Text(text.to_owned()))),
+                    Expr::or([
+                        term(Known::Stage, Test::Exists),
+                        Expr::Not(Box::new(term(Known::Stage, Test::Exists))),
+                    ]),
+                ]);
+                Ok(client.newest(&query.to_string(), 100).await?.items)
+            }
         }
     }
 }
 
-/// The event as one document: what the record knows of it, and what came in.
-fn document(row: &Row, original: Result<Original, whodid_store::Error>) -> Value {
-    const IN_THE_RECORD: [&str; 14] = [
-        "id",
-        "cluster",
-        "seq",
-        "received",
-        "source",
-        "day",
-        "duplicate",
-        "conflict",
-        "twin",
-        "truncated",
-        "redacted",
-        "raw_reason",
-        "raw_size",
-        "raw_sha256",
-    ];
-    const DERIVED: [&str; 13] = [
-        "time",
-        "actor",
-        "actor_kind",
-        "action",
-        "outcome",
-        "dry_run",
-        "field_manager",
-        "tool",
-        "tool_version",
-        "exec_command",
-        "gvr",
-        "object",
-        "audit_id",
-    ];
-    let all = row.json();
-    let part = |names: &[&str]| -> Value {
-        let known =
-            names.iter().filter_map(|name| Some(((*name).to_owned(), all.get(*name)?.clone())));
-        known.collect::<serde_json::Map<_, _>>().into()
+fn candidate(event: &Event) -> String {
+    let part = |name: &str| {
+        let text = event.get(name).and_then(serde_json::Value::as_str);
+        text.map_or_else(|| UNKNOWN.to_owned(), cell)
     };
-    let (member, content) = match original {
-        Ok(Original::Event(text)) => {
-            let event = serde_json::from_str(&text);
-            ("event", event.unwrap_or_else(|_| Value::from(text)))
-        }
-        Ok(Original::Raw(bytes)) => ("raw", String::from_utf8_lossy(&bytes).into()),
-        Err(error) => ("event", json!({ "unavailable": error.to_string() })),
-    };
-    json!({
-        "apiVersion": API_VERSION,
-        "kind": "Event",
-        "record": part(&IN_THE_RECORD),
-        "derived": part(&DERIVED),
-        member: content,
-    })
+    format!("  {}", ["id", "stage", "verb", "request_uri"].map(part).join("   "))
 }

@@ -7,8 +7,9 @@ use futures::StreamExt;
 use serde_json::Value;
 use whodid_api::{Client, Error, Message};
 
-use super::{client, query};
+use super::{client, place, query};
 use crate::args::{ScopeArgs, TailArgs, TailFormat};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::output::events::{Columns, Event, line, table};
 use crate::output::{Look, json_line, print};
@@ -17,7 +18,7 @@ use crate::output::{Look, json_line, print};
 const WAIT_MAX: Duration = Duration::from_secs(5);
 const WAIT_MIN: Duration = Duration::from_millis(100);
 
-pub async fn run(args: TailArgs) -> Result<(), Failure> {
+pub async fn run(args: TailArgs, config: &Config) -> Result<(), Failure> {
     let scope = ScopeArgs {
         namespace: args.namespace.clone(),
         all_namespaces: false,
@@ -27,7 +28,7 @@ pub async fn run(args: TailArgs) -> Result<(), Failure> {
         limit: args.last,
     };
     let query = query(&args.query.join(" "), &scope)?.to_string();
-    let client = client(&args.server, &args.store)?;
+    let client = client(place(&args.server, &args.store, config)?)?;
     let look = Look::new(&args.look);
     let columns = Columns {
         has_namespace: args.namespace.is_none(),

@@ -7,5 +7,6 @@
 #![allow(unreachable_pub, reason = "`pub` says what a module is for; tests have no other users")]
 
 mod hostile;
+mod openapi;
 mod support;
 mod webhook;

@@ -1,9 +1,11 @@
 //! The events within a frame of the write-ahead log: each a small header and its bytes, all of a
 //! batch packed together. `docs/format/wal.md` specifies them.
 
+use std::cell::RefCell;
 use std::io;
 
 use whodid_event::split::Oversized;
+use zstd::bulk::Compressor;
 
 /// Records of one frame take at most this much when unpacked.
 pub(crate) const UNPACKED_BYTES_MAX: usize = 256 << 20;
@@ -126,7 +128,14 @@ pub(crate) fn oversized(bytes: &[u8]) -> Option<Oversized> {
 /// Packs the records of a frame. Level 1: the log is written at the pace of arrival and read back
 /// only after a crash.
 pub(crate) fn pack(records: &[u8]) -> io::Result<Vec<u8>> {
-    zstd::bulk::compress(records, 1)
+    thread_local! {
+        // Making one takes longer than packing a single event with it.
+        static PACKER: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+    }
+    PACKER.with_borrow_mut(|packer| match packer {
+        Some(packer) => packer.compress(records),
+        None => packer.insert(Compressor::new(1)?).compress(records),
+    })
 }
 
 /// Unpacks the records of a frame, at most [`UNPACKED_BYTES_MAX`].

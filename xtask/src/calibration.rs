@@ -1,7 +1,7 @@
 //! What this machine can do, so that figures of different machines can be compared.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,11 @@ const MEASURED: Duration = Duration::from_secs(1);
 
 const SYNCS: usize = 200;
 
+/// It works on this much of a file of events.
+const SAMPLE_BYTES: u64 = 8 << 20;
+
 /// How fast the machine is.
-pub(super) struct Calibration {
+pub(crate) struct Calibration {
     cores: usize,
     sha256_mb_per_s: f64,
     zstd_mb_per_s: f64,
@@ -21,8 +24,11 @@ pub(super) struct Calibration {
 }
 
 impl Calibration {
-    /// Measures with the given events, and with a file in `folder`.
-    pub(super) fn measure(events: &[u8], folder: &Path) -> anyhow::Result<Calibration> {
+    /// Measures with a file of events, and with another in `folder`.
+    pub(crate) fn measure(file: &Path, folder: &Path) -> anyhow::Result<Calibration> {
+        let mut events = Vec::new();
+        File::open(file)?.take(SAMPLE_BYTES).read_to_end(&mut events)?;
+        let events = &*events;
         let sha256 = speed(events, || Ok(Sha256::digest(events).len()))?;
         let zstd = speed(events, || Ok(zstd::bulk::compress(events, 3)?.len()))?;
         Ok(Calibration {

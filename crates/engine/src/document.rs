@@ -1,0 +1,91 @@
+//! One event as a document for people: where it is in the record, what was made of it, and what
+//! came in. The same document is printed, answered over HTTP and shown elsewhere.
+
+use serde_json::{Map, Value, json};
+use whodid_store::Original;
+
+use crate::error::Result;
+use crate::row::EventId;
+use crate::{Engine, Error};
+
+/// What documents are: the version of their shapes.
+pub const API_VERSION: &str = "whodid/v1";
+
+const IN_THE_RECORD: [&str; 14] = [
+    "id",
+    "cluster",
+    "seq",
+    "received",
+    "source",
+    "duplicate",
+    "conflict",
+    "contradicted",
+    "twin",
+    "truncated",
+    "redacted",
+    "raw_reason",
+    "raw_size",
+    "raw_sha256",
+];
+
+const DERIVED: [&str; 13] = [
+    "time",
+    "actor",
+    "actor_kind",
+    "action",
+    "outcome",
+    "dry_run",
+    "field_manager",
+    "tool",
+    "tool_version",
+    "exec_command",
+    "gvr",
+    "object",
+    "audit_id",
+];
+
+impl Engine {
+    /// One event, whole. Where its bodies are gone, `event` says so.
+    ///
+    /// # Errors
+    /// It is not there, or the record cannot be read.
+    pub async fn document(&self, id: &EventId) -> Result<Value> {
+        let ids = std::slice::from_ref(id);
+        let rows = self.fetch(ids).await?;
+        let original = self.originals(ids).await?.pop();
+        let (Some(row), Some(original)) = (rows.first(), original) else {
+            return Err(Error::NoEvent(id.clone()));
+        };
+        let (member, content) = match original {
+            Ok((Original::Event(text), _)) => {
+                let event = serde_json::from_str(&text);
+                ("event", event.unwrap_or_else(|_| Value::from(text)))
+            }
+            Ok((Original::Raw(bytes), _)) => ("raw", String::from_utf8_lossy(&bytes).into()),
+            Err(error) => ("event", json!({ "unavailable": error.to_string() })),
+        };
+        let all = self.json(row);
+        Ok(json!({
+            "apiVersion": API_VERSION,
+            "kind": "Event",
+            "record": part(&all, &IN_THE_RECORD),
+            "derived": part(&all, &DERIVED),
+            member: content,
+        }))
+    }
+
+    /// What came in as an event.
+    ///
+    /// # Errors
+    /// It is not there, its bodies are gone, or the record cannot be read.
+    pub async fn original(&self, id: &EventId) -> Result<Original> {
+        let original = self.originals(std::slice::from_ref(id)).await?.pop();
+        let (original, _) = original.ok_or_else(|| Error::NoEvent(id.clone()))??;
+        Ok(original)
+    }
+}
+
+fn part(all: &Map<String, Value>, names: &[&str]) -> Map<String, Value> {
+    let known = names.iter().filter_map(|name| Some(((*name).to_owned(), all.get(*name)?.clone())));
+    known.collect()
+}
