@@ -105,20 +105,15 @@ pub fn contexts(current: &OsStr) -> Vec<CompletionCandidate> {
 /// `TYPE/NAME`, of objects that something was done to.
 pub fn objects(current: &OsStr) -> Vec<CompletionCandidate> {
     let text = current.to_string_lossy();
-    match text.split_once('/') {
-        Some((kind, name)) => {
-            let query = format!("resource:{kind}");
-            values(Known::Name, &query, OsStr::new(name), &format!("{kind}/"))
-        }
-        None => {
-            let kinds = values(Known::Resource, "", current, "");
-            let slash = |kind: &CompletionCandidate| {
-                let value = format!("{}/", kind.get_value().to_string_lossy());
-                CompletionCandidate::new(value).help(kind.get_help().cloned())
-            };
-            kinds.iter().map(slash).collect()
-        }
+    if let Some((kind, name)) = text.split_once('/') {
+        let query = format!("resource:{kind}");
+        return values(Known::Name, &query, OsStr::new(name), &format!("{kind}/"));
     }
+    let slash = |kind: CompletionCandidate| {
+        let value = format!("{}/", kind.get_value().to_string_lossy());
+        CompletionCandidate::new(value).help(kind.get_help().cloned())
+    };
+    values(Known::Resource, "", current, "").into_iter().map(slash).collect()
 }
 
 /// Terms of the search language: `FIELD:`, then its values.

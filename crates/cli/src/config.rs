@@ -2,7 +2,7 @@
 //! whole, and everything that is wrong with it is said at once. Flags come on top of it, which is
 //! the business of the commands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -223,7 +223,8 @@ impl Fields {
 
     fn flatten(&mut self, path: &[String], value: Value, origin: &str) {
         match value {
-            Value::Object(members) if path.len() < 4 => {
+            // A context without anything is one, and a wrong one.
+            Value::Object(members) if !(members.is_empty() && path.len() == 2) => {
                 for (name, value) in members {
                     self.flatten(&[path, &[name]].concat(), value, origin);
                 }
@@ -286,20 +287,14 @@ impl Fields {
 
     fn contexts(&mut self) -> BTreeMap<String, Context> {
         let is_context =
-            |path: &&Vec<String>| path.len() == 3 && path.starts_with(&["contexts".to_owned()]);
+            |path: &&Vec<String>| path.first().is_some_and(|section| section == "contexts");
         let names = self.given.keys().filter(is_context).filter_map(|path| path.get(1).cloned());
-        let names: Vec<String> = names.collect();
-        let mut contexts = BTreeMap::new();
-        for name in names {
-            if !contexts.contains_key(&name) {
-                let context = self.context(&name);
-                contexts.insert(name, context);
-            }
-        }
-        contexts
+        let names: BTreeSet<String> = names.collect();
+        names.into_iter().map(|name| (name.clone(), self.context(&name))).collect()
     }
 
     fn context(&mut self, name: &str) -> Context {
+        let _nothing = self.take(&["contexts", name]);
         let [server, token, token_file, ca, data_dir] =
             OF_A_CONTEXT.map(|field| self.take(&["contexts", name, field]));
         let faults = &mut self.faults;

@@ -111,6 +111,9 @@ enum Key {
     Other,
 }
 
+/// Some programs write it at the beginning of a file (RFC 8259 §8.1); it is no part of an event.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// What the scanner found.
 enum Found {
     /// The item that began at `start` ends before this index.
@@ -270,6 +273,13 @@ impl Splitter {
     }
 
     fn scan(&mut self) -> Found {
+        if self.base == 0 && self.at == 0 {
+            if self.buffer.starts_with(BYTE_ORDER_MARK) {
+                self.at = BYTE_ORDER_MARK.len();
+            } else if BYTE_ORDER_MARK.starts_with(&self.buffer) && !self.is_finished {
+                return Found::Nothing;
+            }
+        }
         while let Some(&byte) = self.buffer.get(self.at) {
             match self.scan.expect {
                 Expect::InString { is_key, escaped } => match self.scan_string(is_key, escaped) {

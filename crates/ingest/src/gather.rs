@@ -22,7 +22,7 @@ pub(crate) struct Gather {
 
 /// A batch that others may still join.
 struct Pending {
-    builder: BatchBuilder,
+    builder: Box<BatchBuilder>,
     /// Those who wait for it. What comes back is how many of its events are duplicates, to the
     /// first of them for all.
     waiting: Vec<oneshot::Sender<Result<u64, Error>>>,
@@ -60,7 +60,7 @@ impl Gather {
             tokio::spawn(gather.serve(sender.clone()));
         }
         if batches.back().is_none_or(|pending| !pending.builder.has_room()) {
-            let builder = self.preparer.begin(&sender.cluster, &sender.source)?;
+            let builder = Box::new(self.preparer.begin(&sender.cluster, &sender.source)?);
             batches.push_back(Pending { builder, waiting: Vec::new() });
         }
         let (reply, done) = oneshot::channel();
@@ -94,7 +94,7 @@ impl Gather {
         }
     }
 
-    async fn send(&self, builder: BatchBuilder) -> Result<u64, Error> {
+    async fn send(&self, builder: Box<BatchBuilder>) -> Result<u64, Error> {
         if builder.rows() == 0 {
             return Ok(0);
         }

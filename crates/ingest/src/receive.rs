@@ -189,7 +189,8 @@ struct Receiving<'a> {
     ingest: &'a Ingest,
     share: Share,
     splitter: Splitter,
-    builder: Option<BatchBuilder>,
+    /// Boxed, as it has a builder for each column.
+    builder: Option<Box<BatchBuilder>>,
     waiting: VecDeque<(Submitted, usize, u64)>,
     taken: Taken,
 }
@@ -244,7 +245,7 @@ impl Receiving<'_> {
         while let Some(item) = self.splitter.next_item() {
             let builder = match &mut self.builder {
                 Some(builder) => builder,
-                none => none.insert(begin()?),
+                none => none.insert(Box::new(begin()?)),
             };
             builder.add(&item)?;
             if builder.bytes() >= BATCH_BYTES || !builder.has_room() {
@@ -254,7 +255,7 @@ impl Receiving<'_> {
         if is_end {
             full.extend(self.builder.take());
         }
-        full.into_iter().map(BatchBuilder::finish).collect()
+        full.into_iter().map(|builder| builder.finish()).collect()
     }
 
     async fn submit(&mut self, batch: Batch) -> Result<(), Refusal> {

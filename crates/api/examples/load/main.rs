@@ -124,7 +124,7 @@ async fn steady(args: &Args) {
         json!({
             "events": source.sent(), "requests": answers.len(), "seconds": took.as_secs_f64(),
             "answer_ms": millis(answers), "answer_since_due_ms": millis(since_due),
-            "tails": seen.tails, "expected": seen.expected, "seen": seen.seen,
+            "tails": seen.tails, "expected": seen.expected, "seen": seen.came,
             "wrong_tails": seen.wrong, "visible_ms": millis(seen.visible),
         })
     );

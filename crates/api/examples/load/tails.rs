@@ -30,7 +30,7 @@ pub(crate) struct Tail {
 pub(crate) struct Seen {
     pub(crate) tails: usize,
     pub(crate) expected: usize,
-    pub(crate) seen: usize,
+    pub(crate) came: usize,
     /// Readers that did not see exactly what was sent for them.
     pub(crate) wrong: Vec<String>,
     /// How long after the answer to its sender each event came.
@@ -86,7 +86,7 @@ pub(crate) async fn end(tails: Vec<Tail>, source: &Source, answered: &Times) -> 
             seen.wrong.push(format!("{query:?} showed {} of {expected} events", came.len()));
         }
         seen.expected += expected;
-        seen.seen += came.len();
+        seen.came += came.len();
         let since = |(key, when): (Key, Instant)| {
             answered.get(&key).map(|answered| when.saturating_duration_since(*answered))
         };

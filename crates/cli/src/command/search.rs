@@ -27,7 +27,9 @@ pub async fn run(args: SearchArgs, config: &Config) -> Result<(), Failure> {
     };
     let store = match place(&args.server, &args.store, config)? {
         Place::Record(store) => store,
-        server => return remote(&args, server, &query.to_string(), &look, columns).await,
+        server @ Place::Server(_) => {
+            return remote(&args, server, &query.to_string(), &look, columns).await;
+        }
     };
     let engine = open(&store).await?;
     let search = Search { query, now: now(), limit: args.scope.limit };

@@ -18,7 +18,7 @@ use crate::output::{cell, pretty, print, yaml};
 pub async fn run(args: ShowArgs, config: &Config) -> Result<(), Failure> {
     let source = match place(&args.server, &args.store, config)? {
         Place::Record(store) => Source::Record(Box::new(open(&store).await?)),
-        server => Source::Server(client(server)?),
+        server @ Place::Server(_) => Source::Server(client(server)?),
     };
     let id = source.find(&args.id).await?;
     match args.output {

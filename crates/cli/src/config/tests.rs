@@ -1,3 +1,5 @@
+//! Cases of configurations: whole ones, and what is said of wrong ones.
+
 use super::*;
 
 fn parse(text: &str, environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
@@ -79,6 +81,8 @@ fn what_is_no_configuration() {
         ("[1, 2]", "sections are expected"),
         ("serve: [", "config.yaml: "),
         ("serve: 5", "config.yaml: serve: there is no such setting"),
+        ("contexts: {a: {}}", "contexts.a: either server or data_dir is expected"),
+        ("contexts: {a: {b: {c: {d: {}}}, data_dir: x}}", "contexts.a.b.c.d: there is no such"),
     ] {
         let faults = parse(text, &[]).unwrap_err();
         assert!(faults.len() == 1 && faults[0].contains(part), "{faults:?}");

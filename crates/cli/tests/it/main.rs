@@ -6,10 +6,12 @@
 #![allow(unreachable_pub, reason = "`pub` says what a module is for; tests have no other users")]
 
 mod answers;
+mod complete;
 mod demo;
 mod faults;
 mod import;
 mod output;
 mod redaction;
+mod remote;
 mod serve;
 mod support;

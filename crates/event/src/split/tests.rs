@@ -61,6 +61,8 @@ fn documents_and_lists() {
         ("", vec![]),
         (" \n\t\r\n ", vec![]),
         ("{}", vec!["{}"]),
+        ("\u{feff}{}\n{}", vec!["{}", "{}"]),
+        ("\u{feff}", vec![]),
         ("{\"a\":1}\r\n{\"a\":[2,{}]}\n\n", vec!["{\"a\":1}", "{\"a\":[2,{}]}"]),
         (
             "{\n  \"a\": \"}\\\"\",\n  \"b\": [\n1]\n}\n{}",
@@ -198,7 +200,7 @@ proptest! {
             prop_oneof![
                 Just("{"), Just("}"), Just("["), Just("]"), Just(","), Just(":"), Just("\""),
                 Just("\n"), Just("\\"), Just("\"items\""), Just("\"kind\":\"Event\""), Just("{}"),
-                Just("{\"items\":["), Just("1"), Just(" "), Just("x")
+                Just("{\"items\":["), Just("1"), Just(" "), Just("x"), Just("\u{feff}")
             ], 0..40),
         cut in 1_usize..9,
     ) {

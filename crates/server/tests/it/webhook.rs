@@ -53,6 +53,22 @@ async fn captured_bodies_are_stored_byte_for_byte() {
     }
 }
 
+/// The negative control: an item that does not arrive, or not as it was sent, is noticed.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_item_is_noticed() {
+    let bodies: Vec<String> = captures::webhook_bodies().into_iter().take(1).collect();
+    let expected = items(&bodies);
+    for altered in ["", &expected[0].replacen("auditID", "auditId", 1)] {
+        let running = Running::start(false).await;
+        let body = bodies[0].replacen(&format!("{},", expected[0]), altered, 1);
+        assert_ne!(body, bodies[0]);
+        let request = running.client().post(running.url()).bearer_auth(TOKEN).body(body);
+        assert_eq!(request.send().await.unwrap().status(), 200);
+        assert!(running.originals().await != expected, "{altered:.20}");
+        running.server.stop().await.unwrap();
+    }
+}
+
 /// Cut into pieces of any length, a body is the same body.
 #[tokio::test(flavor = "multi_thread")]
 async fn pieces_make_no_difference() {
