@@ -41,16 +41,16 @@ static LINE: OnceLock<Vec<String>> = OnceLock::new();
 pub fn answer() -> Option<ExitCode> {
     let args: Vec<OsString> = std::env::args_os().collect();
     let program = args.first().map(Path::new).and_then(Path::file_name);
-    let text = |args: &[OsString]| {
+    let remember = |args: &[OsString]| {
         let _first = LINE.set(args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect());
     };
     if program == Some(OsStr::new(FOR_KUBECTL)) {
-        text(args.get(1..).unwrap_or_default());
+        remember(args.get(1..).unwrap_or_default());
         return Some(for_kubectl(args));
     }
     std::env::var_os(VARIABLE)?;
     let behind = args.iter().position(|arg| arg == "--").map_or(args.len(), |dashes| dashes + 2);
-    text(args.get(behind..).unwrap_or_default());
+    remember(args.get(behind..).unwrap_or_default());
     let shells = CompleteEnv::with_factory(Cli::command).var(VARIABLE).bin("whodid");
     let folder = std::env::current_dir().ok();
     match shells.completer("whodid").try_complete(args, folder.as_deref()) {

@@ -56,11 +56,12 @@ pub fn certificate(command: CertificateCommand) -> Result<(), Failure> {
     let state = State::open(&dir)?;
     let (cluster, source) = (&args.credential.cluster, &args.credential.source);
     let (certificate, key, der) = Authority::open(&dir.join("tls"))?.issue_client(source)?;
-    let print_of = Sha256::digest(&der).into();
-    state.add_credential(&print_of, CredentialKind::Certificate, cluster, source)?;
     let file = |name: &str| args.out.join(name);
     write(&file("client.crt"), &certificate)?;
     write(&file("client.key"), &key)?;
+    // Last: nobody could use a certificate whose key was not written.
+    let print_of = Sha256::digest(&der).into();
+    state.add_credential(&print_of, CredentialKind::Certificate, cluster, source)?;
     print(&format!("{}\n{}\n", file("client.crt").display(), file("client.key").display()))?;
     Ok(())
 }
@@ -103,5 +104,11 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
         .mode(0o600)
         .open(path)
         .and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|error| Failure::Unavailable(format!("{}: {error}", path.display())))
+        .map_err(|error| {
+            let hint = match error.kind() {
+                std::io::ErrorKind::AlreadyExists => "; name another folder with --out",
+                _ => "",
+            };
+            Failure::Unavailable(format!("{}: {error}{hint}", path.display()))
+        })
 }

@@ -30,10 +30,16 @@ impl Running {
         })
         .await
         .unwrap();
-        let print = Sha256::digest(TOKEN).into();
-        let state = State::open(folder.path()).unwrap();
-        state.add_credential(&print, CredentialKind::Token, "prod", "cp-1").unwrap();
-        Running { folder, server }
+        let running = Running { folder, server };
+        running.add_sender("cp-1", TOKEN);
+        running
+    }
+
+    /// Lets an API server send.
+    pub fn add_sender(&self, source: &str, token: &str) {
+        let state = State::open(self.folder.path()).unwrap();
+        let print = Sha256::digest(token).into();
+        state.add_credential(&print, CredentialKind::Token, "prod", source).unwrap();
     }
 
     /// A client that trusts the server's authority.

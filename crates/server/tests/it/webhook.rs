@@ -88,6 +88,39 @@ async fn pieces_make_no_difference() {
     }
 }
 
+/// Hundreds of bodies of one event at once, from two senders: each event is there once, as that of
+/// its own sender, and what is no event among them is kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn single_events_go_together() {
+    let running = Running::start(true).await;
+    running.add_sender("cp-2", "another-token");
+    let event = |i: usize| match i % 50 {
+        7 => format!("no event {i}"),
+        _ => format!(r#"{{"kind":"Event","auditID":"{i}","stage":"ResponseComplete"}}"#),
+    };
+    let mut sending = tokio::task::JoinSet::new();
+    for i in 0..600 {
+        let token = if i % 2 == 0 { TOKEN } else { "another-token" };
+        let request = running.client().post(running.url()).bearer_auth(token).body(event(i));
+        sending.spawn(async move { request.send().await.unwrap().status().as_u16() });
+    }
+    assert!(sending.join_all().await.iter().all(|status| *status == 200));
+    let mut stored = running.originals().await;
+    let mut expected: Vec<String> = (0..600).map(event).collect();
+    stored.sort_unstable();
+    expected.sort_unstable();
+    assert!(stored == expected, "{} stored", stored.len());
+    let of_sender = async |source: &str| {
+        let q = format!("source:webhook/{source} (stage:* OR raw:true)");
+        let url = format!("{}/api/v1/events", running.server.url);
+        let request = running.client().get(url).bearer_auth(&running.server.read_token);
+        let answer = request.query(&[("q", &*q), ("limit", "1000")]).send().await.unwrap();
+        answer.json::<serde_json::Value>().await.unwrap()["items"].as_array().unwrap().len()
+    };
+    assert_eq!((of_sender("cp-1").await, of_sender("cp-2").await), (300, 300));
+    running.server.stop().await.unwrap();
+}
+
 /// What is no event is kept and answered 200: a refusal would only have it sent five times and
 /// lost.
 #[tokio::test(flavor = "multi_thread")]
