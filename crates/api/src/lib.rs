@@ -119,6 +119,8 @@ pub enum Endpoint {
 pub struct Client {
     http: reqwest::Client,
     url: String,
+    /// What its user calls it.
+    name: String,
     token: Option<String>,
 }
 
@@ -133,10 +135,11 @@ impl Client {
             .read_timeout(SILENCE_MAX)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy();
-        let (builder, url, token) = match endpoint {
-            // The name is not looked up; the socket is where it goes.
+        let (builder, url, name, token) = match endpoint {
+            // The host is not looked up; the socket is where it goes.
             Endpoint::Socket(path) => {
-                (builder.unix_socket(path), "http://localhost".to_owned(), None)
+                let name = path.display().to_string();
+                (builder.unix_socket(path), "http://localhost".to_owned(), name, None)
             }
             Endpoint::Url { url, token, authority } => {
                 let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
@@ -147,11 +150,12 @@ impl Client {
                     Some(path) => builder.tls_certs_only([certificate(path)?]),
                     None => builder,
                 };
-                (builder, url.trim_end_matches('/').to_owned(), token)
+                let url = url.trim_end_matches('/').to_owned();
+                (builder, url.clone(), url, token)
             }
         };
-        let http = builder.build().map_err(|error| unreachable(&url, error))?;
-        Ok(Client { http, url, token })
+        let http = builder.build().map_err(|error| unreachable(&name, error))?;
+        Ok(Client { http, url, name, token })
     }
 
     async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<reqwest::Response> {
@@ -159,7 +163,7 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
-        let answer = request.send().await.map_err(|error| unreachable(&self.url, error))?;
+        let answer = request.send().await.map_err(|error| unreachable(&self.name, error))?;
         self.accepted(answer).await
     }
 
@@ -171,7 +175,7 @@ impl Client {
         let problem: Value = answer.json().await.unwrap_or_default();
         let detail = problem.get("detail").and_then(Value::as_str);
         let detail =
-            detail.map_or_else(|| format!("{} answered {status}", self.url), str::to_owned);
+            detail.map_or_else(|| format!("{} answered {status}", self.name), str::to_owned);
         Err(Error::Refused { status: status.as_u16(), detail })
     }
 
@@ -182,7 +186,7 @@ impl Client {
     pub async fn newest(&self, query: &str, limit: usize) -> Result<EventList> {
         let limit = limit.to_string();
         let answer = self.get("/api/v1/events", &[("q", query), ("limit", &limit)]).await?;
-        answer.json().await.map_err(|error| unreachable(&self.url, error))
+        answer.json().await.map_err(|error| unreachable(&self.name, error))
     }
 
     /// Events that pass a query behind a cursor, in the order of the log.
@@ -193,7 +197,7 @@ impl Client {
         let limit = limit.to_string();
         let question = [("q", query), ("after", cursor), ("limit", &limit)];
         let answer = self.get("/api/v1/events", &question).await?;
-        answer.json().await.map_err(|error| unreachable(&self.url, error))
+        answer.json().await.map_err(|error| unreachable(&self.name, error))
     }
 
     /// One event, whole: a document.
@@ -202,7 +206,7 @@ impl Client {
     /// There is none with this id (`CLUSTER/SEQ`), or the server cannot be reached.
     pub async fn event(&self, id: &str) -> Result<Value> {
         let answer = self.get(&format!("/api/v1/events/{id}"), &[]).await?;
-        answer.json().await.map_err(|error| unreachable(&self.url, error))
+        answer.json().await.map_err(|error| unreachable(&self.name, error))
     }
 
     /// The bytes that came in as an event, and whether they are one.
@@ -213,7 +217,7 @@ impl Client {
         let answer = self.get(&format!("/api/v1/events/{id}/original"), &[]).await?;
         let kind = answer.headers().get(reqwest::header::CONTENT_TYPE);
         let is_event = kind.is_some_and(|kind| kind == "application/json");
-        let bytes = answer.bytes().await.map_err(|error| unreachable(&self.url, error))?;
+        let bytes = answer.bytes().await.map_err(|error| unreachable(&self.name, error))?;
         Ok((bytes.to_vec(), is_event))
     }
 
@@ -230,7 +234,7 @@ impl Client {
         let question = [("q", query), ("prefix", prefix)];
         let answer = self.get(&format!("/api/v1/values/{field}"), &question).await?;
         let list = answer.json::<ValueList>().await;
-        list.map(|list| list.items).map_err(|error| unreachable(&self.url, error))
+        list.map(|list| list.items).map_err(|error| unreachable(&self.name, error))
     }
 
     /// Sends a body of events as an API server does; when it returns, they are durable.
@@ -240,7 +244,7 @@ impl Client {
     pub async fn send(&self, cluster: &str, token: &str, body: Vec<u8>) -> Result<()> {
         let request = self.http.post(format!("{}/ingest/{cluster}", self.url));
         let answer = request.bearer_auth(token).body(body).send().await;
-        self.accepted(answer.map_err(|error| unreachable(&self.url, error))?).await.map(drop)
+        self.accepted(answer.map_err(|error| unreachable(&self.name, error))?).await.map(drop)
     }
 
     /// What is added from now on, or behind a cursor, until the connection breaks.
@@ -255,14 +259,14 @@ impl Client {
         let mut question = vec![("q", query)];
         question.extend(after.map(|cursor| ("after", cursor)));
         let answer = self.get("/api/v1/events/stream", &question).await?;
-        let url = self.url.clone();
+        let name = self.name.clone();
         Ok(Box::pin(answer.bytes_stream().eventsource().map(move |event| {
             let event = event.map_err(|error| match error {
-                EventStreamError::Transport(error) => unreachable(&url, error),
-                other => unreachable(&url, other.to_string()),
+                EventStreamError::Transport(error) => unreachable(&name, error),
+                other => unreachable(&name, other.to_string()),
             })?;
             let message = message(&event.event, &event.data);
-            Ok((message.map_err(|error| unreachable(&url, error))?, event.id))
+            Ok((message.map_err(|error| unreachable(&name, error))?, event.id))
         })))
     }
 }

@@ -90,8 +90,8 @@ Examples:
   # What people do, as it happens
   whodid tail actor_kind:human -action:read
 
-  # Every exec and every refusal, from the server of another machine, as JSON lines
-  whodid tail 'action:exec OR outcome:denied' --server https://whodid.example.com:7443 -o jsonl";
+  # Every exec and every refusal, from the server of a configured context, as JSON lines
+  whodid tail 'action:exec OR outcome:denied' --context prod -o jsonl";
 
 const WHO_EXAMPLES: &str = "\
 Examples:
@@ -137,7 +137,7 @@ impl StoreArgs {
     }
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub struct ServeArgs {
     #[command(flatten)]
     pub store: StoreArgs,
@@ -192,7 +192,7 @@ pub struct ServerArgs {
     #[arg(long, short = 's', value_name = "URL", env = "WHODID_SERVER")]
     pub server: Option<String>,
     /// Entry of the configuration to use: a server, or a record
-    #[arg(long, value_name = "NAME", env = "WHODID_CONTEXT", conflicts_with = "server")]
+    #[arg(long, value_name = "NAME", env = "WHODID_CONTEXT")]
     #[arg(add = ArgValueCompleter::new(complete::contexts))]
     pub context: Option<String>,
     /// Token that the server printed when it started

@@ -42,7 +42,11 @@ pub fn place(server: &ServerArgs, store: &StoreArgs, config: &Config) -> Result<
     };
     let context = config.contexts.get(name).ok_or_else(|| {
         let names: Vec<&str> = config.contexts.keys().map(String::as_str).collect();
-        Failure::Usage(format!("there is no context {name:?}; there are: {}", names.join(" ")))
+        let known = match names.as_slice() {
+            [] => "none is configured".to_owned(),
+            names => format!("there are: {}", names.join(" ")),
+        };
+        Failure::Usage(format!("there is no context {name:?}; {known}"))
     })?;
     let Some(url) = &context.server else {
         return Ok(Place::Record(StoreArgs { data_dir: context.data_dir.clone() }));
@@ -111,7 +115,8 @@ pub fn query(text: &str, scope: &ScopeArgs) -> Result<Query, Failure> {
 }
 
 fn parse(text: &str) -> Result<Query, Failure> {
-    whodid_query::parse(text).map_err(|error| Failure::Usage(error.render(text)))
+    whodid_query::parse(text)
+        .map_err(|error| Failure::Usage(format!("{error}\n{}", error.render(text))))
 }
 
 /// What `-n`, `--cluster`, `--since` and `--until` ask for.

@@ -223,8 +223,8 @@ impl Fields {
 
     fn flatten(&mut self, path: &[String], value: Value, origin: &str) {
         match value {
-            // A context without anything is one, and a wrong one.
-            Value::Object(members) if !(members.is_empty() && path.len() == 2) => {
+            // What is empty is something, and mostly wrong.
+            Value::Object(members) if !members.is_empty() || path.len() < 2 => {
                 for (name, value) in members {
                     self.flatten(&[path, &[name]].concat(), value, origin);
                 }

@@ -72,7 +72,6 @@ impl From<whodid_api::Error> for Failure {
     fn from(error: whodid_api::Error) -> Self {
         match error {
             whodid_api::Error::Refused { status: 400, detail } => Failure::Usage(detail),
-            whodid_api::Error::Refused { status: 404, detail } => Failure::NothingFound(detail),
             whodid_api::Error::NoAddress(_) => Failure::Usage(error.to_string()),
             other => Failure::Unavailable(other.to_string()),
         }

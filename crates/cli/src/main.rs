@@ -104,7 +104,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Ingest(args) => command::ingest::run(args).await,
         Command::Compact(args) => command::compact::run(args).await,
         Command::Demo(args) => command::demo::run(args).await,
-        Command::Config(command) => command::config::run(&command, &config()?),
+        Command::Config(command) => command::config::run(&command, config()?),
         Command::Completion(args) => command::completion::run(&args),
     }
 }

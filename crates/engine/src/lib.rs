@@ -47,7 +47,7 @@ pub use error::{Error, Result};
 pub use row::{EventId, Row};
 pub use search::{Found, Search};
 pub use status::{ClusterStatus, RawLeaf, waiting};
-pub use values::Values;
+pub use values::{Values, has_values};
 
 use body::BodyTest;
 use filter::{Translator, body_terms, column, text};

@@ -17,7 +17,7 @@ const NEWEST: u64 = 200_000;
 /// Which values are wanted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Values {
-    /// Of this field. Fields that hold no single text have none.
+    /// Of this field; see [`has_values`].
     pub field: Known,
     /// Of events that pass this query.
     pub query: Query,
@@ -29,14 +29,18 @@ pub struct Values {
     pub limit: usize,
 }
 
+/// Whether the values of a field are worth a list: texts, and not a new one for each event.
+pub fn has_values(field: Known) -> bool {
+    matches!(field.kind(), Kind::Text | Kind::OneOf(_) | Kind::Resource) && field != Known::AuditId
+}
+
 impl Engine {
     /// Counts values among the newest events, the most frequent first.
     ///
     /// # Errors
     /// The record cannot be read.
     pub async fn values(&self, wanted: &Values) -> Result<Vec<(String, u64)>> {
-        let is_text = matches!(wanted.field.kind(), Kind::Text | Kind::OneOf(_) | Kind::Resource);
-        if !is_text || wanted.field == Known::AuditId {
+        if !has_values(wanted.field) {
             return Ok(Vec::new());
         }
         let newest = self.snapshot.ends().into_iter().map(|(cluster, end)| {

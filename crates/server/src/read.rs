@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use whodid_engine::live::{Cursor, Follower};
-use whodid_engine::{API_VERSION, Engine, EventId, Row, Search, Values};
+use whodid_engine::{API_VERSION, Engine, EventId, Row, Search, Values, has_values};
 use whodid_query::Known;
 use whodid_store::{Clock, Original, SystemClock};
 
@@ -109,12 +109,22 @@ pub(crate) struct Question {
 }
 
 fn parse(query: &str) -> Result<whodid_query::Query, Problem> {
-    whodid_query::parse(query)
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.render(query)))
+    whodid_query::parse(query).map_err(|error| {
+        let detail = format!("{error}\n{}", error.render(query));
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    })
 }
 
-fn cursor(text: &str) -> Result<Cursor, Problem> {
-    text.parse().map_err(|why: String| Problem::new(StatusCode::BAD_REQUEST, why))
+/// Reads a cursor. One that lies behind the end is of another record: whoever went on from there
+/// would miss what is added next.
+fn cursor(text: &str, app: &App) -> Result<Cursor, Problem> {
+    let refused = |why: String| Problem::new(StatusCode::BAD_REQUEST, why);
+    let cursor: Cursor = text.parse().map_err(refused)?;
+    let end = Cursor::end_of(&app.writer.snapshot());
+    match end.distance_to(&cursor) {
+        0 => Ok(cursor),
+        _ => Err(refused(format!("the cursor {text} lies behind the end of the record, {end}"))),
+    }
 }
 
 fn failed(error: &whodid_engine::Error) -> Problem {
@@ -140,7 +150,7 @@ pub(crate) async fn events(
     let now = SystemClock.now();
     if let Some(after) = &question.after {
         let mut follower =
-            Follower::new(query, now, cursor(after)?).map_err(|error| failed(&error))?;
+            Follower::new(query, now, cursor(after, &app)?).map_err(|error| failed(&error))?;
         let snapshot = app.writer.snapshot();
         let look = follower.look(&snapshot, limit).await.map_err(|error| failed(&error))?;
         let items: Vec<Value> = look.rows.iter().map(|row| row.json().into()).collect();
@@ -227,8 +237,9 @@ pub(crate) async fn values(
     Path(name): Path<String>,
     Params(which): Params<Which>,
 ) -> Result<Json<Value>, Problem> {
-    let field = Known::named(&name).ok_or_else(|| {
-        Problem::new(StatusCode::NOT_FOUND, format!("there is no field {name:?}"))
+    let field = Known::named(&name).filter(|field| has_values(*field)).ok_or_else(|| {
+        let detail = format!("{name:?} is no field of docs/query.md that holds a single text");
+        Problem::new(StatusCode::NOT_FOUND, detail)
     })?;
     let limit = limit(which.limit, VALUES, VALUES_MAX)?;
     let query = parse(&which.q)?;
@@ -249,7 +260,7 @@ pub(crate) async fn stream(
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let place = match last.or(question.after.as_deref()) {
-        Some(place) => cursor(place)?,
+        Some(place) => cursor(place, &app)?,
         None => Cursor::end_of(&app.writer.snapshot()),
     };
     let follower = Follower::new(parse(&question.q)?, SystemClock.now(), place);

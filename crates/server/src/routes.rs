@@ -1,6 +1,7 @@
 //! Which path is whose. What is asked of a path is in `docs/openapi.json`, which is served, too.
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::routing::{get, post};
@@ -13,23 +14,31 @@ const OPENAPI: &str = include_str!("../../../docs/openapi.json");
 
 /// What API servers may reach.
 pub(crate) fn ingest(app: App) -> Router {
+    with_fallbacks(sending()).with_state(app)
+}
+
+fn sending() -> Router<App> {
     Router::new()
         .route("/ingest/{cluster}", post(webhook::receive))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .layer(DefaultBodyLimit::disable())
-        .fallback(no_such_path)
-        .method_not_allowed_fallback(no_such_method)
-        .with_state(app)
 }
 
-async fn no_such_path(uri: Uri) -> Problem {
-    let detail = format!("there is no {:?}; /api/v1/openapi.json lists what there is", uri.path());
+/// What is asked of no path is answered as any other mistake.
+fn with_fallbacks(router: Router<App>) -> Router<App> {
+    router.fallback(no_such_path).method_not_allowed_fallback(no_such_method)
+}
+
+async fn no_such_path(uri: Uri, body: Body) -> Problem {
+    tokio::spawn(webhook::drain(body));
+    let detail = format!("there is no {:?}; docs/api.md lists what there is", uri.path());
     Problem::new(StatusCode::NOT_FOUND, detail)
 }
 
-async fn no_such_method(method: Method, uri: Uri) -> Problem {
-    let detail = format!("{method} is not for {:?}; see /api/v1/openapi.json", uri.path());
+async fn no_such_method(method: Method, uri: Uri, body: Body) -> Problem {
+    tokio::spawn(webhook::drain(body));
+    let detail = format!("{method} is not for {:?}; docs/api.md says what is", uri.path());
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
 }
 
@@ -37,14 +46,13 @@ async fn no_such_method(method: Method, uri: Uri) -> Problem {
 pub(crate) fn all(app: App) -> Router {
     let metrics = async |State(app): State<App>| app.metrics.answer(app.budget.taken());
     let openapi = async || ([(header::CONTENT_TYPE, "application/json")], OPENAPI);
-    let more = Router::new()
+    let reading = Router::new()
         .route("/api/v1/openapi.json", get(openapi))
         .route("/api/v1/events", get(read::events))
         .route("/api/v1/events/stream", get(read::stream))
         .route("/api/v1/events/{cluster}/{seq}", get(read::event))
         .route("/api/v1/events/{cluster}/{seq}/original", get(read::original))
         .route("/api/v1/values/{field}", get(read::values))
-        .route("/metrics", get(metrics))
-        .with_state(app.clone());
-    ingest(app).merge(more)
+        .route("/metrics", get(metrics));
+    with_fallbacks(sending().merge(reading)).with_state(app)
 }

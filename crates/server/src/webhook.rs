@@ -119,7 +119,7 @@ fn problem(refusal: &Refusal) -> Problem {
 }
 
 /// Reads a body and forgets it.
-async fn drain(body: Body) {
+pub(crate) async fn drain(body: Body) {
     let mut stream = body.into_data_stream();
     let reading = async {
         let mut bytes = 0;

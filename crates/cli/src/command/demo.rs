@@ -8,13 +8,13 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
-use tokio::signal::unix::{SignalKind, signal};
 use whodid_api::{Client, Endpoint};
 use whodid_event::time;
 use whodid_server::{Server, Settings};
 use whodid_store::{CredentialKind, Options, State};
 
 use super::now;
+use super::serve::until_ended;
 use crate::args::DemoArgs;
 use crate::failure::Failure;
 use crate::output::print;
@@ -46,6 +46,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
         })?),
     };
     let record = record_of(&args, scratch.as_ref());
+    let stopped = until_ended()?;
     let server = Server::start(Settings {
         data_dir: record.clone(),
         listen: ([127, 0, 0, 1], 0).into(),
@@ -57,13 +58,10 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
     let mut replay = Replay::new(&server, &record)?;
     replay.send_until(now()).await?;
     introduce(&server, &record, args.keep.is_none())?;
-    let mut terminated = signal(SignalKind::terminate())
-        .map_err(|error| Failure::Unavailable(format!("cannot wait for signals: {error}")))?;
     let ended = tokio::select! {
         ended = replay.go_on() => ended,
         error = server.failed() => return Err(error.into()),
-        _ = tokio::signal::ctrl_c() => Ok(()),
-        _ = terminated.recv() => Ok(()),
+        () = stopped => Ok(()),
     };
     server.stop().await?;
     if let Some(scratch) = scratch {

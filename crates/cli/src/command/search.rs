@@ -64,7 +64,9 @@ async fn remote(
         return Err(nothing_matches(query));
     }
     show(&found.items, args.output, look, columns)?;
-    say_left_out(found.left_out);
+    if found.left_out > 0 {
+        eprintln!("{} older matches left out; --until pages back", found.left_out);
+    }
     Ok(())
 }
 

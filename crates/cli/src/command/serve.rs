@@ -1,9 +1,10 @@
 //! `whodid serve`: the server, until it is told to end or the record cannot be written any more.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
 use whodid_server::{Identity, Server, Settings, usual_names};
 use whodid_store::Options;
 
@@ -16,23 +17,44 @@ use crate::output::print;
 pub async fn run(args: ServeArgs, config: Config) -> Result<(), Failure> {
     let settings = settings(args, config.serve)?;
     log_to_stderr(&config.log)?;
+    // Before anything is said: whoever reads it may end the server at once.
+    let ended = until_ended()?;
     let server = Server::start(settings).await?;
     print(&format!("{}\n", server.url))?;
     if server.ingest_url != server.url {
         print(&format!("{}\n", server.ingest_url))?;
     }
-    // Not a log line: logs are kept and passed on.
-    eprintln!("read token: {}", server.read_token);
-    let mut terminated = signal(SignalKind::terminate())
-        .map_err(|error| Failure::Unavailable(format!("cannot wait for signals: {error}")))?;
+    // Not a log line: logs are kept and passed on. That nobody reads it is no reason to end.
+    let _gone = writeln!(std::io::stderr(), "read token: {}", server.read_token);
     tokio::select! {
         // Nothing may be acknowledged any more, so nothing is waited for either.
         error = server.failed() => return Err(error.into()),
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminated.recv() => {}
+        () = ended => {}
     }
     tracing::info!("shutting down");
     Ok(server.stop().await?)
+}
+
+/// Waits for Ctrl-C or a request to end, from now on.
+pub fn until_ended() -> Result<impl Future<Output = ()>, Failure> {
+    let of = |kind| {
+        signal(kind)
+            .map_err(|error| Failure::Unavailable(format!("cannot wait for signals: {error}")))
+    };
+    let (mut interrupted, mut terminated) =
+        (of(SignalKind::interrupt())?, of(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
+        }
+    })
+}
+
+/// Says everything that makes no sense about a configured server.
+pub fn check(config: Config) -> Result<(), Failure> {
+    let filter = filter(&config.log).map(drop);
+    settings(ServeArgs::default(), config.serve).map(drop).and(filter)
 }
 
 /// Flags over the configuration, over defaults; everything that makes no sense is said at once.
@@ -80,14 +102,20 @@ fn settings(args: ServeArgs, config: config::Serve) -> Result<Settings, Failure>
     if faults.is_empty() { Ok(settings) } else { Err(Failure::Usage(faults.join("\n"))) }
 }
 
-/// Logs for people on a terminal, for programs elsewhere.
-fn log_to_stderr(log: &Log) -> Result<(), Failure> {
-    use tracing_subscriber::EnvFilter;
+fn filter(log: &Log) -> Result<EnvFilter, Failure> {
     let asked = std::env::var("WHODID_LOG").ok().or_else(|| log.filter.clone());
     let filter = asked.as_deref().unwrap_or("warn,whodid=info,whodid_server=info");
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|error| Failure::Usage(format!("log.filter {filter:?}: {error}")))?;
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    EnvFilter::try_new(filter)
+        .map_err(|error| Failure::Usage(format!("log.filter {filter:?}: {error}")))
+}
+
+/// Logs for people on a terminal, for programs elsewhere.
+fn log_to_stderr(log: &Log) -> Result<(), Failure> {
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter(log)?)
+        .with_writer(std::io::stderr)
+        // It would say on stderr that stderr is gone, and panic.
+        .log_internal_errors(false);
     let is_text = match log.format {
         LogFormat::Auto => std::io::stderr().is_terminal(),
         LogFormat::Text => true,

@@ -46,7 +46,7 @@ impl Source {
     async fn document(&self, id: &EventId) -> Result<serde_json::Value, Failure> {
         Ok(match self {
             Source::Record(engine) => engine.document(id).await?,
-            Source::Server(client) => client.event(&id.to_string()).await?,
+            Source::Server(client) => client.event(&id.to_string()).await.map_err(not_found)?,
         })
     }
 
@@ -57,7 +57,7 @@ impl Source {
                 Original::Event(text) => (text.into_bytes(), true),
                 Original::Raw(bytes) => (bytes, false),
             },
-            Source::Server(client) => client.original(&id.to_string()).await?,
+            Source::Server(client) => client.original(&id.to_string()).await.map_err(not_found)?,
         })
     }
 
@@ -108,6 +108,14 @@ impl Source {
                 Ok(client.newest(&query.to_string(), 100).await?.items)
             }
         }
+    }
+}
+
+/// Of an event, that it is not there is an answer.
+fn not_found(error: whodid_api::Error) -> Failure {
+    match error {
+        whodid_api::Error::Refused { status: 404, detail } => Failure::NothingFound(detail),
+        other => other.into(),
     }
 }
 

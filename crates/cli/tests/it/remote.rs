@@ -64,6 +64,7 @@ fn a_server_that_cannot_be_asked() {
         (&["--server", &*url, "--ca", &*ca, "--token", "wrong"], 3, "bearer token"),
         (&["--server", &*url, "--ca", "/no/such/file"], 3, "/no/such/file"),
         (&["--server", "http://127.0.0.1:1"], 3, "refused"),
+        (&["--server", &*format!("{url}/elsewhere"), "--ca", &*ca], 3, "there is no"),
     ] {
         let ran = here.run(&[&["search"], args].concat());
         assert_eq!(ran.code, code, "{args:?}: {}", ran.err);
@@ -89,6 +90,30 @@ fn serve_is_configured() {
     assert!(record.dir().join("store.json").is_file());
     assert_eq!(server.end("TERM"), 0);
     assert_eq!(record.run(&["config", "check", "--config", &config]).ok(), "ok\n");
+    for (text, part) in [
+        ("serve: {redaction: /nope}", "--redaction /nope"),
+        ("serve: {insecure_http: true, ingest_listen: \"0.0.0.0:8443\"}", "--insecure-http"),
+        ("serve: {listen: \"0.0.0.0:7443\"}", "--listen"),
+        ("log: {filter: \"a=b=c\"}", "log.filter"),
+        ("contexts: {a: {server: \"ftp://b\"}}", "contexts.a: \"ftp://b\""),
+        ("contexts: {a: {server: \"https://b\", token_file: /nope}}", "contexts.a: /nope"),
+    ] {
+        let config = record.file("wrong.yaml", text.as_bytes());
+        let ran = record.run(&["config", "check", "--config", &config]);
+        assert!(ran.code == 2 && ran.err.contains(part), "{text}: {}{}", ran.out, ran.err);
+    }
+}
+
+/// A server takes events in, also when nobody reads what it says any more.
+#[test]
+fn a_server_outlives_the_reader_of_its_log() {
+    let record = Record::new();
+    let mut server = Server::start(&record, "127.0.0.1:0");
+    server.close_output();
+    let event = event(ID, "get", "ann", "/api/v1/namespaces/shop/pods/web", "");
+    // What is refused is logged.
+    assert_eq!(server.send("wrong", event.as_bytes()), 401);
+    assert_eq!(server.end("TERM"), 0);
 }
 
 #[test]

@@ -12,8 +12,8 @@ use crate::support::{Record, event, preload};
 /// A server on a record.
 pub struct Server {
     child: Child,
-    out: BufReader<ChildStdout>,
-    err: BufReader<ChildStderr>,
+    out: Option<BufReader<ChildStdout>>,
+    err: Option<BufReader<ChildStderr>>,
     pub url: String,
     pub read_token: String,
 }
@@ -41,11 +41,16 @@ impl Server {
             assert_ne!(err.read_line(&mut said).unwrap(), 0, "no token was printed");
         }
         let read_token = said.trim_end().replace("read token: ", "");
-        Server { child, out, err, url: url.trim_end().to_owned(), read_token }
+        Server { child, out: Some(out), err: Some(err), url: url.trim_end().to_owned(), read_token }
     }
 
     fn address(&self) -> String {
         self.url.split("//").nth(1).unwrap().to_owned()
+    }
+
+    /// Stops reading what it says.
+    pub fn close_output(&mut self) {
+        drop((self.out.take(), self.err.take()));
     }
 
     /// Without a wait for its end.
@@ -54,7 +59,7 @@ impl Server {
     }
 
     /// Sends a body over a connection of its own, as plain HTTP; returns the status.
-    fn send(&self, token: &str, body: &[u8]) -> u16 {
+    pub fn send(&self, token: &str, body: &[u8]) -> u16 {
         post(&self.address(), token, body).unwrap_or(0)
     }
 
@@ -332,7 +337,7 @@ fn a_failed_sync_ends_the_server() {
     let code = server.child.wait().unwrap().code();
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
     let mut said = String::new();
-    std::io::Read::read_to_string(&mut server.err, &mut said).unwrap();
+    std::io::Read::read_to_string(&mut server.err.unwrap(), &mut said).unwrap();
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("sync of wal/0000") && said.contains("os error 5"), "{said}");
 }

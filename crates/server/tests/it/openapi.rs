@@ -98,6 +98,9 @@ async fn answers_are_of_the_shapes_that_are_promised() {
         ("/api/v1/events/prod/x", 404, "Problem"),
         ("/api/v1/events/prod/530/original", 404, "Problem"),
         ("/api/v1/values/colour", 404, "Problem"),
+        ("/api/v1/values/time", 404, "Problem"),
+        ("/api/v1/events?after=prod/531", 400, "Problem"),
+        ("/api/v1/events/stream?after=other/1", 400, "Problem"),
         ("/nothing", 404, "Problem"),
         ("/ingest/prod", 405, "Problem"),
     ] {
@@ -152,6 +155,8 @@ async fn every_path_is_served() {
         let answer = client.delete(&url).send().await.unwrap();
         assert_eq!(answer.status(), 405, "{path}");
         assert_eq!(answer.headers()["allow"], expected, "{path}");
+        let problem: Value = answer.json().await.unwrap();
+        assert_eq!(check(&description(), "Problem", &problem), Vec::<String>::new(), "{path}");
     }
     running.server.stop().await.unwrap();
 }
