@@ -197,8 +197,8 @@ struct Receiving<'a> {
 
 impl Receiving<'_> {
     /// Takes a small body in, together with others.
-    async fn gather(mut self, body: &[u8], sender: &Sender) -> Result<Taken, Refusal> {
-        let Receiving { ingest, splitter, taken, .. } = &mut self;
+    async fn gather(self, body: &[u8], sender: &Sender) -> Result<Taken, Refusal> {
+        let Receiving { ingest, share, mut splitter, mut taken, .. } = self;
         splitter.push(body);
         splitter.finish();
         let fill = |builder: &mut BatchBuilder| {
@@ -210,9 +210,8 @@ impl Receiving<'_> {
             taken.raw = (builder.raws() - raws) as u64;
             Ok(())
         };
-        let duplicates = ingest.gather.add(sender, fill).await?;
-        self.taken.duplicates = duplicates;
-        Ok(self.taken)
+        let duplicates = ingest.gather.add(sender, share, fill).await?;
+        Ok(Taken { duplicates, ..taken })
     }
 
     /// Takes the events out of what came, and hands full batches over; at the end, all.

@@ -49,7 +49,7 @@ struct Args {
     tails: usize,
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// A negative control: one event in 10,000 is sent for nothing, and counted as sent.
+    /// A negative control: one event in 10,000 is counted as sent, and is not.
     #[arg(long)]
     lose: bool,
 }

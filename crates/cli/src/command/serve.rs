@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::output::print;
 
 pub async fn run(args: ServeArgs, config: Config) -> Result<(), Failure> {
-    let settings = settings(args, config.serve)?;
+    let settings = settings(args, config.serve, &config.log)?;
     log_to_stderr(&config.log)?;
     // Before anything is said: whoever reads it may end the server at once.
     let ended = until_ended()?;
@@ -53,13 +53,15 @@ pub fn until_ended() -> Result<impl Future<Output = ()>, Failure> {
 
 /// Says everything that makes no sense about a configured server.
 pub fn check(config: Config) -> Result<(), Failure> {
-    let filter = filter(&config.log).map(drop);
-    settings(ServeArgs::default(), config.serve).map(drop).and(filter)
+    settings(ServeArgs::default(), config.serve, &config.log).map(drop)
 }
 
 /// Flags over the configuration, over defaults; everything that makes no sense is said at once.
-fn settings(args: ServeArgs, config: config::Serve) -> Result<Settings, Failure> {
+fn settings(args: ServeArgs, config: config::Serve, log: &Log) -> Result<Settings, Failure> {
     let mut faults = Vec::new();
+    if let Err(Failure::Usage(why)) = filter(log) {
+        faults.push(why);
+    }
     let listen = args.listen.or(config.listen).unwrap_or(args::LISTEN);
     let ingest_listen = args.ingest_listen.or(config.ingest_listen);
     let names = if args.tls_name.is_empty() { config.tls_names } else { args.tls_name };

@@ -94,7 +94,8 @@ fn serve_is_configured() {
         ("serve: {redaction: /nope}", "--redaction /nope"),
         ("serve: {insecure_http: true, ingest_listen: \"0.0.0.0:8443\"}", "--insecure-http"),
         ("serve: {listen: \"0.0.0.0:7443\"}", "--listen"),
-        ("log: {filter: \"a=b=c\"}", "log.filter"),
+        ("log: {filter: \"a=b=c\"}\nserve: {redaction: /nope}", "log.filter"),
+        ("log: {filter: \"a=b=c\"}\nserve: {redaction: /nope}", "--redaction /nope"),
         ("contexts: {a: {server: \"ftp://b\"}}", "contexts.a: \"ftp://b\""),
         ("contexts: {a: {server: \"https://b\", token_file: /nope}}", "contexts.a: /nope"),
     ] {

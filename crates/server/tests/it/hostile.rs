@@ -114,6 +114,23 @@ async fn a_decompression_bomb() {
     running.server.stop().await.unwrap();
 }
 
+/// A body without end ends at the limit, whatever it says of its length.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_without_end() {
+    let running = Running::start(false).await;
+    let piece = bytes::Bytes::from(vec![b'x'; 1 << 20]);
+    let pieces = futures::stream::repeat_with(move || std::io::Result::Ok(piece.clone()));
+    let request = running.client().post(running.url()).bearer_auth(TOKEN);
+    let sending = tokio::spawn(request.body(reqwest::Body::wrap_stream(pieces)).send());
+    is_served(&running, "endless").await;
+    // Its sender may be cut off before it reads the answer.
+    if let Ok(answer) = sending.await.unwrap() {
+        assert_eq!(answer.status(), 413);
+    }
+    is_served(&running, "after the endless").await;
+    running.server.stop().await.unwrap();
+}
+
 /// More bodies at once than there is memory for: some are told at once to come again, and with
 /// retries everything arrives.
 #[tokio::test(flavor = "multi_thread")]
