@@ -1,0 +1,117 @@
+package main
+
+// The command line: what a run can be asked for, checked before anything starts.
+// What the options mean to the components is in components.go.
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// options is the command line as it was understood. Its paths are absolute, because the components
+// run in a folder of their own.
+type options struct {
+	bin           string   // where the components' programs are
+	dir           string   // folder to work in, or "" for a temporary one
+	apiServers    int      // how many kube-apiservers share the one etcd
+	nodes         int      // how many nodes are simulated
+	auditPolicy   string   // or "" to record nothing
+	auditLog      string   // of the first API server, or "" for none
+	auditWebhooks []string // one for all API servers, or one for each
+	apiServerArgs []string // further flags of every kube-apiserver
+}
+
+// parseOptions reads the command line; usage goes to out.
+func parseOptions(args []string, out io.Writer) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("testbed", flag.ContinueOnError)
+	flags.SetOutput(out)
+	path := func(name string, to *string, usage string) {
+		flags.Func(name, usage, func(value string) (err error) {
+			*to, err = filepath.Abs(value)
+			return err
+		})
+	}
+	path("bin", &o.bin, "folder of etcd, kubectl and the components (default: this program's)")
+	path("dir", &o.dir, "folder to work in, kept at the end (default: a temporary one)")
+	flags.IntVar(&o.apiServers, "apiservers", 1, "API servers to start")
+	flags.IntVar(&o.nodes, "nodes", 3, "nodes to simulate")
+	path("audit-policy", &o.auditPolicy, "audit policy of every API server")
+	path("audit-log", &o.auditLog, "audit log of the first API server; "+
+		"further ones have -2, -3, ... before the extension")
+	var webhook string
+	flags.Func("audit-webhook-config", "kubeconfig of the audit webhook: one for all API servers, "+
+		"or repeated, one for each", func(value string) (err error) {
+		webhook, err = filepath.Abs(value)
+		o.auditWebhooks = append(o.auditWebhooks, webhook)
+		return err
+	})
+	flags.Func("apiserver-arg", "a further flag of every API server, as "+
+		"--apiserver-arg=--name=value; may be repeated", func(value string) error {
+		o.apiServerArgs = append(o.apiServerArgs, value)
+		return nil
+	})
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	if flags.NArg() > 0 {
+		return o, fmt.Errorf("unexpected argument %q: write flags as --name=value", flags.Arg(0))
+	}
+	return o, o.complete()
+}
+
+// complete fills in what was left out, and refuses what the components would silently ignore.
+func (o *options) complete() error {
+	if o.bin == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("cannot tell where this program is, give --bin: %w", err)
+		}
+		o.bin = filepath.Dir(self)
+	}
+	if o.apiServers < 1 || o.nodes < 1 {
+		return errors.New("--apiservers and --nodes have to be at least 1")
+	}
+	if n := len(o.auditWebhooks); n > 1 && n != o.apiServers {
+		return fmt.Errorf("--audit-webhook-config was given %d times for %d API servers: "+
+			"give it once, or once for each", n, o.apiServers)
+	}
+	if o.auditPolicy == "" && (o.auditLog != "" || len(o.auditWebhooks) > 0) {
+		return errors.New("without --audit-policy an API server records nothing: add it")
+	}
+	return nil
+}
+
+// auditLogOf returns the audit log of the API server with this index, or "".
+func (o *options) auditLogOf(index int) string {
+	if o.auditLog == "" {
+		return ""
+	}
+	extension := filepath.Ext(o.auditLog)
+	return strings.TrimSuffix(o.auditLog, extension) + suffix(index) + extension
+}
+
+// auditWebhookOf returns the webhook's kubeconfig for the API server with this index, or "".
+func (o *options) auditWebhookOf(index int) string {
+	switch len(o.auditWebhooks) {
+	case 0:
+		return ""
+	case 1:
+		return o.auditWebhooks[0]
+	default:
+		return o.auditWebhooks[index]
+	}
+}
+
+// suffix tells what belongs to the second and further API servers from what belongs to the first.
+func suffix(index int) string {
+	if index == 0 {
+		return ""
+	}
+	return fmt.Sprintf("-%d", index+1)
+}
