@@ -1,26 +1,32 @@
 //! Following the record: which of the events that were added since a place pass a query. What is
-//! new is in memory and looked at there; who was away for long reads on from the files.
+//! new is in memory and looked at there, by all who follow in the same [`Feed`]; who was away for
+//! long reads on from the files.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, BooleanArray};
-use arrow::compute::filter_record_batch;
+use arrow::array::AsArray;
 use datafusion::common::DFSchema;
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::{Expr, lit};
 use datafusion::physical_expr::PhysicalExpr;
 use whodid_query::{Known, Query};
-use whodid_store::{Chunk, Snapshot, Table};
+use whodid_store::{Snapshot, Table};
 
 use crate::error::Result;
 use crate::filter::{Translator, body_terms, column, mentions, text};
 use crate::function::EventSet;
 use crate::row::{EventId, Row};
-use crate::table::{events_table_schema, with_partitions};
+use crate::table::events_table_schema;
 use crate::{BodyTests, Engine};
+
+mod feed;
+
+pub use feed::Feed;
+
+use feed::Block;
 
 /// A place in the record: for each cluster, the leaf index of the next event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,7 +50,16 @@ impl Cursor {
 
     /// Moves behind an event.
     pub fn advance(&mut self, id: &EventId) {
-        self.0.insert(id.cluster.clone(), id.seq + 1);
+        self.set(&id.cluster, id.seq + 1);
+    }
+
+    fn set(&mut self, cluster: &str, next: u64) {
+        match self.0.get_mut(cluster) {
+            Some(known) => *known = next,
+            None => {
+                self.0.insert(cluster.to_owned(), next);
+            }
+        }
     }
 
     /// How many events lie between this place and a later one.
@@ -89,8 +104,16 @@ pub struct Follower {
     query: Query,
     now: i64,
     /// The query, unless it has to look into bodies.
-    filter: Option<Arc<dyn PhysicalExpr>>,
+    filter: Option<Filter>,
     cursor: Cursor,
+}
+
+/// An expression, and the columns of the table it is about: given all of them, an `AND` would
+/// filter each before it evaluates its right side.
+#[derive(Clone)]
+struct Filter {
+    expr: Arc<dyn PhysicalExpr>,
+    columns: Vec<usize>,
 }
 
 impl Follower {
@@ -134,14 +157,35 @@ impl Follower {
             }
             self.look_into_files(snapshot, &cluster, limit, &mut look).await?;
             for (_, chunk) in snapshot.chunks().filter(|(of, _)| *of == cluster) {
+                if chunk.end_seq() <= self.cursor.next(&cluster) {
+                    continue;
+                }
                 if look.rows.len() >= limit {
                     look.is_more = true;
                     return Ok(look);
                 }
-                self.look_into_chunk(&cluster, chunk, &mut look.rows)?;
+                self.look_into(&Block::of(&cluster, chunk)?, &mut look.rows)?;
             }
         }
         Ok(look)
+    }
+
+    /// Looks at what was added since, as far as `feed` has it; `None` if it begins later. At most
+    /// about `limit` events are returned at once.
+    ///
+    /// # Errors
+    /// The query cannot be evaluated.
+    pub fn look_at(&mut self, feed: &Feed, limit: usize) -> Result<Option<Look>> {
+        let Some(blocks) = feed.after(&self.cursor)? else { return Ok(None) };
+        let mut look = Look::default();
+        for block in blocks {
+            if look.rows.len() >= limit {
+                look.is_more = true;
+                break;
+            }
+            self.look_into(&block, &mut look.rows)?;
+        }
+        Ok(Some(look))
     }
 
     async fn look_into_files(
@@ -174,42 +218,39 @@ impl Follower {
         let rows: Vec<Row> = Row::all(&found.collect().await?).collect();
         let is_full = rows.len() >= wanted;
         let reached = rows.last().filter(|_| is_full).map_or(end, |row| row.id().seq + 1);
-        self.cursor.0.insert(cluster.to_owned(), reached);
+        self.cursor.set(cluster, reached);
         look.is_more |= is_full;
         look.rows.extend(rows);
         Ok(())
     }
 
-    fn look_into_chunk(&mut self, cluster: &str, chunk: &Chunk, rows: &mut Vec<Row>) -> Result<()> {
-        let next = self.cursor.next(cluster);
-        let seen = usize::try_from(next.saturating_sub(chunk.first_seq())).unwrap_or(usize::MAX);
-        if seen >= chunk.rows() {
-            return Ok(());
-        }
-        let new = chunk.events.slice(seen, chunk.rows() - seen);
-        let batch = with_partitions(&events_table_schema(), &new, cluster)?;
+    /// Looks at the part of a block that lies behind the place reached.
+    fn look_into(&mut self, block: &Block, rows: &mut Vec<Row>) -> Result<()> {
+        let Some(seen) = block.seen_before(self.cursor.next(&block.cluster)) else { return Ok(()) };
+        let events = block.events.columns();
         let filter = match &self.filter {
-            Some(filter) => Arc::clone(filter),
-            None => self.physical(self.in_bodies(cluster, chunk)?)?,
+            Some(filter) => filter.clone(),
+            None => self.physical(self.in_bodies(block)?)?,
         };
-        let passed = filter.evaluate(&batch)?.into_array(batch.num_rows())?;
-        let passed: &BooleanArray = passed.as_boolean();
-        rows.extend(Row::all(&[filter_record_batch(&batch, passed)?]));
-        self.cursor.0.insert(cluster.to_owned(), chunk.end_seq());
+        let asked = events.project(&filter.columns)?;
+        let passed = filter.expr.evaluate(&asked)?.into_array(events.num_rows())?;
+        let passed = passed.as_boolean().values().set_indices().filter(|row| *row >= seen);
+        rows.extend(passed.map(|row| block.events.row(row)));
+        self.cursor.set(&block.cluster, block.end_seq());
         Ok(())
     }
 
-    /// For each term about bodies, the events of a chunk whose bodies pass.
-    fn in_bodies(&self, cluster: &str, chunk: &Chunk) -> Result<BodyTests> {
+    /// For each term about bodies, the events of a block whose bodies pass.
+    fn in_bodies(&self, block: &Block) -> Result<BodyTests> {
         let mut found = BodyTests::new();
         for term in body_terms(&self.query.expr) {
-            let set = crate::passing_bodies(term, cluster, &chunk.bodies)?;
+            let set = crate::passing_bodies(term, &block.cluster, &block.bodies)?;
             found.insert(term.to_string(), Arc::new(set));
         }
         Ok(found)
     }
 
-    fn physical(&self, bodies: BodyTests) -> Result<Arc<dyn PhysicalExpr>> {
+    fn physical(&self, bodies: BodyTests) -> Result<Filter> {
         let nothing = Arc::<EventSet>::default();
         let translator = Translator {
             now: self.now,
@@ -217,8 +258,14 @@ impl Follower {
             contradicted: nothing,
             bodies,
         };
-        let schema = DFSchema::try_from(events_table_schema())?;
-        Ok(self.context.create_physical_expr(self.shown(&translator)?, &schema)?)
+        let expr = self.shown(&translator)?;
+        let asked = expr.column_refs();
+        let table = events_table_schema();
+        let is_asked =
+            |i: &usize| asked.iter().any(|column| column.name == *table.field(*i).name());
+        let columns: Vec<usize> = (0..table.fields().len()).filter(is_asked).collect();
+        let schema = DFSchema::try_from(table.project(&columns)?)?;
+        Ok(Filter { expr: self.context.create_physical_expr(expr, &schema)?, columns })
     }
 
     /// The query, and what is hidden unless it asks for it.

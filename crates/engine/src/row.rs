@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Int32Array, Int64Array, ListArray,
@@ -55,19 +56,41 @@ pub(crate) fn uuid_text(bytes: [u8; 16]) -> String {
 /// One row of `events`, with whatever columns were asked for.
 #[derive(Clone, Debug)]
 pub struct Row {
-    batch: RecordBatch,
+    batch: Arc<RowBatch>,
     row: usize,
+}
+
+/// Rows that came together, and the JSON of those that somebody asked for.
+#[derive(Debug)]
+pub(crate) struct RowBatch {
+    columns: RecordBatch,
+    json: OnceLock<Box<[OnceLock<String>]>>,
+}
+
+impl RowBatch {
+    pub(crate) fn new(columns: RecordBatch) -> Arc<Self> {
+        Arc::new(RowBatch { columns, json: OnceLock::new() })
+    }
+
+    pub(crate) fn columns(&self) -> &RecordBatch {
+        &self.columns
+    }
+
+    pub(crate) fn row(self: &Arc<Self>, row: usize) -> Row {
+        Row { batch: Arc::clone(self), row }
+    }
 }
 
 impl Row {
     pub(crate) fn all(batches: &[RecordBatch]) -> impl Iterator<Item = Row> {
-        batches
-            .iter()
-            .flat_map(|batch| (0..batch.num_rows()).map(|row| Row { batch: batch.clone(), row }))
+        batches.iter().flat_map(|columns| {
+            let batch = RowBatch::new(columns.clone());
+            (0..columns.num_rows()).map(move |row| batch.row(row))
+        })
     }
 
     fn column<T: Array + 'static>(&self, name: &str) -> Option<&T> {
-        let column = self.batch.column_by_name(name)?.as_any().downcast_ref::<T>()?;
+        let column = self.batch.columns.column_by_name(name)?.as_any().downcast_ref::<T>()?;
         column.is_valid(self.row).then_some(column)
     }
 
@@ -133,7 +156,8 @@ impl Row {
         ];
         let mut object = Map::new();
         object.insert("id".into(), self.id().to_string().into());
-        for (field, column) in self.batch.schema_ref().fields().iter().zip(self.batch.columns()) {
+        let columns = &self.batch.columns;
+        for (field, column) in columns.schema_ref().fields().iter().zip(columns.columns()) {
             if INTERNAL.contains(&field.name().as_str()) || column.is_null(self.row) {
                 continue;
             }
@@ -145,6 +169,14 @@ impl Row {
             object.insert("audit_id".into(), id.into());
         }
         object
+    }
+
+    /// The same as text, made once however many ask for it.
+    pub fn json_text(&self) -> &str {
+        let rows = self.batch.columns.num_rows();
+        let texts = self.batch.json.get_or_init(|| (0..rows).map(|_| OnceLock::new()).collect());
+        let make = || Value::from(self.json()).to_string();
+        texts.get(self.row).map_or("{}", |text| text.get_or_init(make))
     }
 }
 

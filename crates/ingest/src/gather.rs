@@ -4,12 +4,18 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
 use whodid_store::{BatchBuilder, Error, Preparer, Writer};
 
 use crate::budget::Share;
 use crate::receive::Sender;
+
+/// Where several bodies came together, more will: the next batch is begun so long after the last.
+/// A batch costs about as much as ten events. Who sends one at a time does not wait.
+const BETWEEN_BATCHES: Duration = Duration::from_millis(5);
 
 /// Gathers small bodies. Clones share them.
 #[derive(Clone)]
@@ -125,7 +131,12 @@ impl Gather {
                 pending
             };
             let Pending { builder, waiting } = pending;
+            let begin = Instant::now();
+            let is_crowded = waiting.len() > 1;
             answer(waiting, self.send(builder).await);
+            if is_crowded {
+                sleep_until(begin + BETWEEN_BATCHES).await;
+            }
         }
     }
 

@@ -26,6 +26,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
+use whodid_engine::live::Feed;
 use whodid_ingest::{BUDGET_BYTES, Budget, Ingest};
 use whodid_store::{Options, State, Writer};
 
@@ -88,6 +89,7 @@ pub(crate) type App = Arc<Shared>;
 pub(crate) struct Shared {
     writer: Arc<Writer>,
     ingest: Ingest,
+    feed: Feed,
     state: State,
     metrics: Metrics,
     budget: Budget,
@@ -137,6 +139,7 @@ impl Server {
         let read_token = token()?;
         let app = Arc::new(Shared {
             ingest: Ingest::new(Arc::clone(&writer), budget.clone()),
+            feed: Feed::new(Arc::clone(&writer)),
             writer,
             state,
             metrics: Metrics::new(),

@@ -40,7 +40,7 @@ const VALUES: usize = 100;
 const LOOK_ROWS: usize = 500;
 
 /// Between two looks, so that many small batches are one look.
-const PAUSE: Duration = Duration::from_millis(15);
+const PAUSE: Duration = Duration::from_millis(30);
 
 /// A reader that takes nothing for so long and is so many events behind is told what it missed.
 const SLOW: Duration = Duration::from_secs(2);
@@ -294,9 +294,14 @@ async fn follow(
         tokio::pin!(appended);
         // From here on nothing that is added is missed.
         appended.as_mut().enable();
-        let snapshot = app.writer.snapshot_after(follower.cursor().places());
         let mut place = follower.cursor().clone();
-        let look = follower.look(&snapshot, LOOK_ROWS).await?;
+        let look = match follower.look_at(&app.feed, LOOK_ROWS)? {
+            Some(look) => look,
+            None => {
+                let snapshot = app.writer.snapshot_after(place.places());
+                follower.look(&snapshot, LOOK_ROWS).await?
+            }
+        };
         let begin = Instant::now();
         for row in &look.rows {
             place.advance(&row.id());
@@ -324,7 +329,7 @@ async fn follow(
 
 fn message(row: &Row, place: &Cursor) -> Event {
     let event = Event::default().event("event").id(place.to_string());
-    event.data(Value::from(row.json()).to_string())
+    event.data(row.json_text())
 }
 
 /// Leaves out what a slow reader is behind, if that is much, and says what it was.
