@@ -15,6 +15,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// The server says at least every ten seconds that it is there.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
+/// A part of a log file has to be taken in after this long, or is sent again.
+const PART_MAX: Duration = Duration::from_mins(2);
+
 /// Result of a request.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -245,6 +248,47 @@ impl Client {
         let request = self.http.post(format!("{}/ingest/{cluster}", self.url));
         let answer = request.bearer_auth(token).body(body).send().await;
         self.accepted(answer.map_err(|error| unreachable(&self.name, error))?).await.map(drop)
+    }
+
+    /// Sends a part of a log file; when it returns, it is durable. `position` says how far the file
+    /// goes with it (docs/api.md); a record of a gap has none.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_part<B>(
+        &self,
+        cluster: &str,
+        token: &str,
+        body: B,
+        position: Option<&str>,
+    ) -> Result<()>
+    where
+        B: Stream<Item = std::io::Result<bytes::Bytes>> + Send + 'static,
+    {
+        let body = reqwest::Body::wrap_stream(body);
+        let mut request = self.http.post(format!("{}/ingest/{cluster}", self.url)).body(body);
+        if let Some(position) = position {
+            request = request.header("Whodid-Position", position);
+        }
+        let answer = request.bearer_auth(token).timeout(PART_MAX).send().await;
+        self.accepted(answer.map_err(|error| unreachable(&self.name, error))?).await.map(drop)
+    }
+
+    /// How far the server has log files that begin with an item, whose digest is `id` in
+    /// hexadecimal digits.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn positions(&self, cluster: &str, token: &str, id: &str) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        struct PositionList {
+            items: Vec<String>,
+        }
+        let request = self.http.get(format!("{}/ingest/{cluster}/positions/{id}", self.url));
+        let answer = request.bearer_auth(token).timeout(PART_MAX).send().await;
+        let answer = answer.map_err(|error| unreachable(&self.name, error))?;
+        let list = self.accepted(answer).await?.json::<PositionList>().await;
+        list.map(|list| list.items).map_err(|error| unreachable(&self.name, error))
     }
 
     /// What is added from now on, or behind a cursor, until the connection breaks.

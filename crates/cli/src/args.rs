@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
 
+use whodid_server::TailedLog;
+
 use crate::complete;
 
 /// Who did what, when, from where and why in a Kubernetes cluster
@@ -25,6 +27,9 @@ pub enum Command {
     /// Take audit events from API servers into the record, as they happen
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(ServeArgs),
+    /// Send the log of an API server to a server, as it grows
+    #[command(after_help = SHIP_EXAMPLES)]
+    Ship(ShipArgs),
     /// Take audit events from files into the record
     #[command(after_help = IMPORT_EXAMPLES)]
     Import(ImportArgs),
@@ -63,8 +68,20 @@ Examples:
   # On this machine alone, without TLS
   whodid serve --insecure-http --listen 127.0.0.1:7443
 
+  # On the control-plane host, from its API server's log
+  whodid serve --tail prod=/var/log/kubernetes/audit/audit.log
+
 Every flag can stand in the configuration file too, for example as serve.ingest_listen, or in the
 environment, as WHODID_SERVE__INGEST_LISTEN. Flags win, then the environment.";
+
+const SHIP_EXAMPLES: &str = "\
+Examples:
+  # On a control-plane host, with a token made by `whodid ingest token create prod --source cp-1`
+  whodid ship --server https://whodid.example.com:8443 --ca ca.crt --token-file token \\
+    --cluster prod /var/log/kubernetes/audit/audit.log
+
+Nothing is skipped: where the server is away, it waits, and the log waits on disk. What rotation
+deletes meanwhile is recorded as a gap.";
 
 const IMPORT_EXAMPLES: &str = "\
 Examples:
@@ -160,10 +177,39 @@ pub struct ServeArgs {
     /// Speak HTTP without TLS, on this machine only
     #[arg(long)]
     pub insecure_http: bool,
+    /// Log of an API server on this machine to follow, with its rotated files
+    #[arg(long, value_name = "CLUSTER=FILE")]
+    pub tail: Vec<TailedLog>,
     /// What to take out before writing: `default` (values of Secrets, tokens), `off`, or a file
     /// of rules [default: default]
     #[arg(long, value_name = "off|default|FILE")]
     pub redaction: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct ShipArgs {
+    /// Logs of the API server; rotated files beside them belong to them
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Server to send to
+    #[arg(long, short = 's', value_name = "URL", env = "WHODID_SERVER")]
+    pub server: String,
+    /// Cluster whose events these are
+    #[arg(long, value_name = "NAME")]
+    pub cluster: String,
+    /// Token to send with, as `ingest token create` printed it
+    #[arg(long, value_name = "TOKEN", env = "WHODID_TOKEN", hide_env_values = true)]
+    #[arg(required_unless_present = "token_file")]
+    pub token: Option<String>,
+    /// File that holds the token
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    pub token_file: Option<PathBuf>,
+    /// Authority of the server's certificate, PEM
+    #[arg(long, value_name = "FILE", env = "WHODID_CA")]
+    pub ca: Option<PathBuf>,
+    /// Folder for what is known of the files; how far they are sent, the server knows
+    #[arg(long, value_name = "DIR", env = "STATE_DIRECTORY", default_value = "./whodid-ship")]
+    pub state_dir: PathBuf,
 }
 
 #[derive(Args, Debug)]

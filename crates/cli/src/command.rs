@@ -19,6 +19,7 @@ pub mod import;
 pub mod ingest;
 pub mod search;
 pub mod serve;
+pub mod ship;
 pub mod show;
 pub mod tail;
 pub mod who;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde_json::Value;
+use whodid_server::TailedLog;
 
 use crate::failure::Failure;
 
@@ -41,6 +42,7 @@ pub struct Serve {
     pub tls_names: Vec<String>,
     pub insecure_http: bool,
     pub redaction: Option<String>,
+    pub tails: Vec<TailedLog>,
 }
 
 /// `log:`, what `whodid serve` says on stderr.
@@ -113,9 +115,10 @@ impl Config {
                 ingest_listen: fields.parsed("serve", "ingest_listen"),
                 tls_cert: fields.path("serve", "tls_cert"),
                 tls_key: fields.path("serve", "tls_key"),
-                tls_names: fields.texts("serve", "tls_names"),
+                tls_names: fields.all("serve", "tls_names"),
                 insecure_http: fields.parsed("serve", "insecure_http").unwrap_or_default(),
                 redaction: fields.parsed("serve", "redaction"),
+                tails: fields.all("serve", "tails"),
             },
             log: Log {
                 filter: fields.parsed("log", "filter"),
@@ -156,7 +159,7 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 /// Every field known, `contexts.NAME` aside.
-const KNOWN: [&[&str]; 11] = [
+const KNOWN: [&[&str]; 12] = [
     &["serve", "data_dir"],
     &["serve", "listen"],
     &["serve", "ingest_listen"],
@@ -165,6 +168,7 @@ const KNOWN: [&[&str]; 11] = [
     &["serve", "tls_names"],
     &["serve", "insecure_http"],
     &["serve", "redaction"],
+    &["serve", "tails"],
     &["log", "filter"],
     &["log", "format"],
     &["current_context"],
@@ -267,22 +271,25 @@ impl Fields {
     }
 
     /// A list, or texts joined by commas.
-    fn texts(&mut self, section: &str, name: &str) -> Vec<String> {
+    fn all<T: FromStr<Err: Display>>(&mut self, section: &str, name: &str) -> Vec<T> {
         let Some(field) = self.take(&[section, name]) else { return Vec::new() };
-        let texts = match &field.value {
-            Value::Array(items) => {
-                items.iter().map(|item| item.as_str().map(str::to_owned)).collect()
-            }
+        let texts: Option<Vec<&str>> = match &field.value {
+            Value::Array(items) => items.iter().map(Value::as_str).collect(),
             Value::String(text) => {
-                let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-                Some(parts.map(str::to_owned).collect())
+                Some(text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect())
             }
             _ => None,
         };
-        texts.unwrap_or_else(|| {
+        let Some(texts) = texts else {
             self.faults.push(field.fault("a list of texts is expected"));
-            Vec::new()
-        })
+            return Vec::new();
+        };
+        let parse = |text: &str| text.parse().map_err(|error| format!("{text:?}: {error}"));
+        let parsed: Vec<Result<T, String>> = texts.into_iter().map(parse).collect();
+        let fault = |result: Result<T, String>| {
+            result.map_err(|why| self.faults.push(field.fault(why))).ok()
+        };
+        parsed.into_iter().filter_map(fault).collect()
     }
 
     fn contexts(&mut self) -> BTreeMap<String, Context> {

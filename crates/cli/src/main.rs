@@ -96,6 +96,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     let config = || Config::load(cli.config.as_deref());
     match cli.command {
         Command::Serve(args) => command::serve::run(args, config()?).await,
+        Command::Ship(args) => command::ship::run(args, &config()?).await,
         Command::Import(args) => command::import::run(args).await,
         Command::Tail(args) => command::tail::run(args, &config()?).await,
         Command::Search(args) => command::search::run(args, &config()?).await,

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::gap::Gap;
 use crate::json::{self, Pairs, Str};
 use crate::time::{self, Micros};
 
@@ -37,6 +38,9 @@ pub enum NotAnEvent {
     /// `kind` names something else.
     #[error("`kind` is {0:?}, not \"Event\"")]
     Kind(String),
+    /// It records that part of a log was lost.
+    #[error("a gap: {0}")]
+    Gap(String),
     /// None of the members that tell who did what is there.
     #[error("none of `auditID`, `requestURI` and `verb` is there")]
     NoRequest,
@@ -200,7 +204,10 @@ impl<'a> Event<'a> {
         let Members { event, count } =
             serde_json::from_str(text).map_err(|error| NotAnEvent::Json(error.to_string()))?;
         match &event.kind {
-            Some(kind) if &**kind != "Event" => return Err(NotAnEvent::Kind(kind.to_string())),
+            Some(kind) if &**kind != "Event" => {
+                let gap = Gap::parse(text).map(|gap| NotAnEvent::Gap(gap.to_string()));
+                return Err(gap.unwrap_or_else(|| NotAnEvent::Kind(kind.to_string())));
+            }
             _ => {}
         }
         if count > MEMBERS_MAX

@@ -22,6 +22,7 @@ pub mod derive;
 pub mod encode;
 pub mod entry;
 mod envelope;
+mod gap;
 pub mod json;
 pub mod redact;
 pub mod resource;
@@ -35,5 +36,6 @@ pub use derive::{Action, ActorKind, Derived, Outcome, derive};
 pub use envelope::{
     DEPTH_MAX, Event, MEMBERS_MAX, NotAnEvent, ObjectRef, SHELL_BYTES_MAX, Stage, Status, User,
 };
+pub use gap::Gap;
 pub use json::{Pairs, Str};
 pub use time::Micros;

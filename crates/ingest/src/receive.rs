@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use whodid_event::split::Splitter;
-use whodid_store::{Batch, BatchBuilder, Error, Submitted, Writer};
+use whodid_store::{Batch, BatchBuilder, Error, SourcePosition, Submitted, Writer};
 
 use crate::budget::{Budget, Share};
 use crate::decode::Encoding;
@@ -133,7 +133,14 @@ impl Ingest {
         Ok(Admission { encoding, share })
     }
 
-    /// Takes a body in. When it returns `Ok`, its events are durable and searchable.
+    /// How far sources of a cluster are taken in that begin with the item whose digest is `id`.
+    pub fn positions(&self, cluster: &str, id: &[u8; 32]) -> Vec<SourcePosition> {
+        self.writer.positions(cluster, id)
+    }
+
+    /// Takes a body in. When it returns `Ok`, its events are durable and searchable, and its source
+    /// is taken in up to `position`, if it has one. A body that leads to where its source is taken
+    /// in already was sent before, and is passed over.
     ///
     /// # Errors
     /// See [`Refusal`]; what came before an error may be in the record.
@@ -141,15 +148,20 @@ impl Ingest {
         &self,
         sender: &Sender,
         admission: Admission,
+        position: Option<SourcePosition>,
         body: impl Stream<Item = io::Result<Bytes>> + Send,
     ) -> Result<Taken, Refusal> {
         let Admission { encoding, share } = admission;
+        let is_known = position.is_some_and(|position| {
+            self.positions(&sender.cluster, &position.id).contains(&position)
+        });
         let preparer = self.writer.preparer();
         let begin = || preparer.begin(&sender.cluster, &sender.source);
         let mut receiving = Receiving {
             ingest: self,
             share,
             splitter: Splitter::default(),
+            position,
             builder: None,
             waiting: VecDeque::new(),
             taken: Taken::default(),
@@ -163,7 +175,10 @@ impl Ingest {
             let length = read.map_err(|_| Refusal::Slow)?.map_err(Refusal::Broken)?;
             receiving.taken.bytes += length as u64;
             let is_end = length == 0;
-            if is_end && receiving.taken.bytes < SMALL_BYTES {
+            if is_known {
+                piece.clear();
+            }
+            if is_end && receiving.taken.bytes < SMALL_BYTES && position.is_none() {
                 return receiving.gather(&piece, sender).await;
             }
             if is_end || piece.len() >= PIECE_BYTES {
@@ -189,6 +204,8 @@ struct Receiving<'a> {
     ingest: &'a Ingest,
     share: Share,
     splitter: Splitter,
+    /// Becomes durable with the last event.
+    position: Option<SourcePosition>,
     /// Boxed, as it has a builder for each column.
     builder: Option<Box<BatchBuilder>>,
     waiting: VecDeque<(Submitted, usize, u64)>,
@@ -247,14 +264,21 @@ impl Receiving<'_> {
                 none => none.insert(Box::new(begin()?)),
             };
             builder.add(&item)?;
-            if builder.bytes() >= BATCH_BYTES || !builder.has_room() {
+            // The last batch carries the position, so there has to be something in it.
+            let is_full = builder.bytes() >= BATCH_BYTES && self.position.is_none();
+            if is_full || !builder.has_room() {
                 full.extend(self.builder.take());
             }
         }
         if is_end {
             full.extend(self.builder.take());
         }
-        full.into_iter().map(|builder| builder.finish()).collect()
+        let batches = full.into_iter().map(|builder| builder.finish());
+        let mut batches = batches.collect::<Result<Vec<Batch>, Error>>()?;
+        if let Some((last, position)) = batches.last_mut().filter(|_| is_end).zip(self.position) {
+            last.set_position(position);
+        }
+        Ok(batches)
     }
 
     async fn submit(&mut self, batch: Batch) -> Result<(), Refusal> {

@@ -37,10 +37,12 @@ mod metrics;
 mod problem;
 mod read;
 mod routes;
+mod tailing;
 mod tls;
 mod webhook;
 
 pub use error::{Error, Result};
+pub use tailing::TailedLog;
 pub use tls::{Authority, Identity, usual_names};
 
 use metrics::Metrics;
@@ -60,6 +62,8 @@ pub struct Settings {
     pub ingest_listen: Option<SocketAddr>,
     /// Its certificate; `None` means HTTP without TLS, on addresses of this machine only.
     pub identity: Option<Identity>,
+    /// Logs of API servers on this machine, which it follows.
+    pub tails: Vec<TailedLog>,
     /// How the record is written.
     pub options: Options,
 }
@@ -76,6 +80,9 @@ impl Settings {
             ));
         }
         let ingest = self.ingest_listen.unwrap_or(self.listen);
+        for log in &self.tails {
+            faults.extend(log.fault());
+        }
         if self.identity.is_none() && !ingest.ip().is_loopback() {
             faults.push(format!("--insecure-http: {ingest} is not an address of this machine"));
         }
@@ -159,6 +166,9 @@ impl Server {
         let server_url = url(&main)?;
         let ingest_url = other.as_ref().map_or_else(|| Ok(server_url.clone()), url)?;
         let mut tasks = Vec::new();
+        for log in settings.tails {
+            tasks.push(tailing::start(log, &settings.data_dir, &app.ingest, is_over.clone())?);
+        }
         if let Some(other) = other {
             let router = routes::ingest(Arc::clone(&app));
             let serving = listener::serve(other, acceptor.clone(), router, is_over.clone());

@@ -20,6 +20,7 @@ pub(crate) fn ingest(app: App) -> Router {
 fn sending() -> Router<App> {
     Router::new()
         .route("/ingest/{cluster}", post(webhook::receive))
+        .route("/ingest/{cluster}/positions/{id}", get(webhook::positions))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .layer(DefaultBodyLimit::disable())

@@ -3,15 +3,18 @@
 use std::io;
 use std::time::Duration;
 
-use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use futures::{StreamExt, TryStreamExt};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
+use whodid_engine::API_VERSION;
 use whodid_ingest::{Encoding, Refusal, Sender};
+use whodid_store::{Credential, SourcePosition, unhex};
 
 use crate::App;
 use crate::listener::Peer;
@@ -21,6 +24,9 @@ use crate::problem::Problem;
 /// answer instead of a broken connection.
 const DRAIN_BYTES_MAX: usize = 64 << 20;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// How far a log file goes with a body.
+const POSITION: &str = "whodid-position";
 
 pub(crate) async fn receive(
     State(app): State<App>,
@@ -51,7 +57,12 @@ async fn taken(
     headers: &HeaderMap,
     body: &mut Option<Body>,
 ) -> Result<whodid_ingest::Taken, Problem> {
-    let sender = sender(app, cluster, peer, headers)?;
+    let position = position(headers)?;
+    let credential = credential(app, cluster, peer, headers)?;
+    // A log file that is sent says how far it goes.
+    let kind = if position.is_some() { "file" } else { "webhook" };
+    let source = format!("{kind}/{}", credential.source);
+    let sender = Sender { cluster: credential.cluster, source };
     let text = |name| headers.get(name).map_or(Ok(""), header_text);
     let encoding = text(header::CONTENT_ENCODING)?;
     let Some(encoding) = Encoding::from_name(encoding) else {
@@ -62,7 +73,7 @@ async fn taken(
     let received = async {
         let admission = app.ingest.admit(encoding, length)?;
         let stream = body.take().unwrap_or_default().into_data_stream().map_err(io::Error::other);
-        app.ingest.receive(&sender, admission, stream).await
+        app.ingest.receive(&sender, admission, position, stream).await
     };
     received.await.map_err(|refusal| {
         tracing::warn!(cluster, source = sender.source, error = %refusal, "a body was refused");
@@ -74,8 +85,38 @@ fn header_text(value: &axum::http::HeaderValue) -> Result<&str, Problem> {
     value.to_str().map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "a header is not text"))
 }
 
+/// Reads how far the source of a body goes with it.
+fn position(headers: &HeaderMap) -> Result<Option<SourcePosition>, Problem> {
+    let Some(value) = headers.get(POSITION) else { return Ok(None) };
+    let parsed = header_text(value)?.parse();
+    parsed.map(Some).map_err(|why| {
+        Problem::new(StatusCode::BAD_REQUEST, format!("{POSITION}: {why} (docs/api.md)"))
+    })
+}
+
+/// How far files that begin alike are taken in.
+pub(crate) async fn positions(
+    State(app): State<App>,
+    Path((cluster, id)): Path<(String, String)>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Problem> {
+    credential(&app, &cluster, peer, &headers)?;
+    let id = unhex(&id).ok_or_else(|| {
+        Problem::new(StatusCode::BAD_REQUEST, "a file's identity is 64 hexadecimal digits")
+    })?;
+    let positions = app.ingest.positions(&cluster, &id);
+    let items: Vec<String> = positions.iter().map(ToString::to_string).collect();
+    Ok(Json(json!({ "apiVersion": API_VERSION, "kind": "PositionList", "items": items })))
+}
+
 /// Finds out who sends: by its token or by its certificate.
-fn sender(app: &App, cluster: &str, peer: Peer, headers: &HeaderMap) -> Result<Sender, Problem> {
+fn credential(
+    app: &App,
+    cluster: &str,
+    peer: Peer,
+    headers: &HeaderMap,
+) -> Result<Credential, Problem> {
     let token = headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
     let print = token.map(|token| Sha256::digest(token).into()).or(peer.certificate);
     let unknown = |why: &str| {
@@ -91,7 +132,7 @@ fn sender(app: &App, cluster: &str, peer: Peer, headers: &HeaderMap) -> Result<S
         let detail = format!("this credential is for cluster {}, not {cluster:?}", found.cluster);
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
-    Ok(Sender { cluster: found.cluster, source: format!("webhook/{}", found.source) })
+    Ok(found)
 }
 
 /// The token of an `Authorization` header (RFC 6750 §2.1).

@@ -55,7 +55,7 @@ pub use compact::Report as CompactionReport;
 pub use descriptor::{Descriptor, FORMAT};
 pub use error::{Error, Result};
 pub use memtable::Limits;
-pub use positions::{POSITIONS_MAX, SourcePosition};
+pub use positions::{POSITIONS_MAX, Running, SourcePosition, hex, unhex};
 pub use reader::Reader;
 pub use repair::{Lost, Repair, repair, repair_dir};
 pub use row::{Original, RowBodies, uuid_bytes};

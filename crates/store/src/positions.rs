@@ -3,9 +3,12 @@
 //! before these are committed to a segment, it moves to the file `positions`.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
-use whodid_event::split::Position;
+use sha2::{Digest, Sha256};
+use whodid_event::split::{Item, Position};
 
 use crate::disk::{self, Disk};
 use crate::error::{Error, Result};
@@ -22,7 +25,7 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 /// How far one source is taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourcePosition {
-    /// What the source is: the SHA-256 of its first item.
+    /// What the source is: the digest of its first item alone.
     pub id: [u8; 32],
     /// Tells sources apart that begin with the same item.
     pub variant: u32,
@@ -30,8 +33,95 @@ pub struct SourcePosition {
     pub at: Position,
     /// How many items are taken in.
     pub items: u64,
-    /// A running SHA-256 over them: whether a file is the same up to here, not just alike.
+    /// The digest of all of these: whether a file is the same up to here, not just alike.
     pub digest: [u8; 32],
+}
+
+/// What the items of a source are so far. With each item the digest becomes the SHA-256 of itself,
+/// of the item's length and of the item, so that whoever knows it can go on from there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Running {
+    /// How many items.
+    pub items: u64,
+    /// Their digest; zeros before the first.
+    pub digest: [u8; 32],
+}
+
+impl Running {
+    /// Adds the next item.
+    pub fn add(&mut self, item: &Item<'_>) {
+        let (length, bytes) = match item {
+            Item::Value(bytes) | Item::Broken(bytes) => (bytes.len() as u64, *bytes),
+            Item::Oversized(oversized) => (oversized.bytes, &oversized.sha256[..]),
+        };
+        let hash = Sha256::new().chain_update(self.digest);
+        self.digest = hash.chain_update(length.to_le_bytes()).chain_update(bytes).finalize().into();
+        self.items += 1;
+    }
+
+    /// The digest of an item alone, which identifies the source that begins with it.
+    pub fn identity(first: &Item<'_>) -> [u8; 32] {
+        let mut running = Running::default();
+        running.add(first);
+        running.digest
+    }
+}
+
+impl From<&SourcePosition> for Running {
+    fn from(position: &SourcePosition) -> Self {
+        Running { items: position.items, digest: position.digest }
+    }
+}
+
+/// `ID VARIANT OFFSET ITEM ITEMS DIGEST`: digests in hexadecimal, the rest in decimal digits.
+impl fmt::Display for SourcePosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SourcePosition { id, variant, at, items, digest } = self;
+        let (id, digest) = (hex(id), hex(digest));
+        write!(f, "{id} {variant} {} {} {items} {digest}", at.offset, at.items)
+    }
+}
+
+impl FromStr for SourcePosition {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = (|| {
+            let mut words = text.split(' ');
+            let position = SourcePosition {
+                id: unhex(words.next()?)?,
+                variant: words.next()?.parse().ok()?,
+                at: Position {
+                    offset: words.next()?.parse().ok()?,
+                    items: words.next()?.parse().ok()?,
+                },
+                items: words.next()?.parse().ok()?,
+                digest: unhex(words.next()?)?,
+            };
+            words.next().is_none().then_some(position)
+        })();
+        parsed.ok_or("write ID VARIANT OFFSET ITEM ITEMS DIGEST")
+    }
+}
+
+/// A digest in hexadecimal digits.
+pub fn hex(digest: &[u8; 32]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads what [`hex`] wrote.
+pub fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    let digits = text.as_bytes().chunks_exact(2);
+    if text.len() != 64 {
+        return None;
+    }
+    for (byte, pair) in digest.iter_mut().zip(digits) {
+        let digit = |c: u8| char::from(c).to_digit(16);
+        let &[high, low] = pair else { return None };
+        *byte = u8::try_from(digit(high)? << 4 | digit(low)?).ok()?;
+    }
+    Some(digest)
 }
 
 impl SourcePosition {
@@ -140,3 +230,41 @@ impl Positions {
 }
 
 const MAGIC: [u8; 8] = *b"WdPos001";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn positions_there_and_back(
+            id: [u8; 32], variant: u32, offset: u64, item: u32, items: u64, digest: [u8; 32]
+        ) {
+            let at = Position { offset, items: item };
+            let position = SourcePosition { id, variant, at, items, digest };
+            prop_assert_eq!(position.to_string().parse(), Ok(position));
+        }
+
+        #[test]
+        fn other_text_is_no_position(text in ".{0,200}") {
+            prop_assert!(text.parse::<SourcePosition>().is_err());
+        }
+    }
+
+    #[test]
+    fn a_digest_goes_on_where_it_was() {
+        let (first, second) = (Item::Value(b"{}"), Item::Broken(b"x"));
+        let mut all = Running::default();
+        all.add(&first);
+        assert_eq!(all.digest, Running::identity(&first));
+        let mut resumed = all;
+        (all.add(&second), resumed.add(&second));
+        assert_eq!(all, resumed);
+        // What stands where makes a difference.
+        let mut other = Running::default();
+        (other.add(&second), other.add(&first));
+        assert_ne!(all.digest, other.digest);
+    }
+}

@@ -14,6 +14,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
         "whodid-cli",
         &[
             "whodid-server",
+            "whodid-ingest",
             "whodid-api",
             "whodid-engine",
             "whodid-store",

@@ -52,6 +52,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
         listen: ([127, 0, 0, 1], 0).into(),
         ingest_listen: None,
         identity: None,
+        tails: Vec::new(),
         options: Options::default(),
     })
     .await?;

@@ -99,20 +99,22 @@ fn settings(args: ServeArgs, config: config::Serve, log: &Log) -> Result<Setting
         Err(other) => return Err(other),
     }
     let data_dir = args.store.data_dir.or(config.data_dir).unwrap_or_else(|| args::DATA_DIR.into());
-    let settings = Settings { data_dir, listen, ingest_listen, identity, options };
+    let tails = if args.tail.is_empty() { config.tails } else { args.tail };
+    let settings = Settings { data_dir, listen, ingest_listen, identity, tails, options };
     faults.extend(settings.faults());
     if faults.is_empty() { Ok(settings) } else { Err(Failure::Usage(faults.join("\n"))) }
 }
 
 fn filter(log: &Log) -> Result<EnvFilter, Failure> {
     let asked = std::env::var("WHODID_LOG").ok().or_else(|| log.filter.clone());
-    let filter = asked.as_deref().unwrap_or("warn,whodid=info,whodid_server=info");
+    let filter =
+        asked.as_deref().unwrap_or("warn,whodid=info,whodid_ingest=info,whodid_server=info");
     EnvFilter::try_new(filter)
         .map_err(|error| Failure::Usage(format!("log.filter {filter:?}: {error}")))
 }
 
 /// Logs for people on a terminal, for programs elsewhere.
-fn log_to_stderr(log: &Log) -> Result<(), Failure> {
+pub fn log_to_stderr(log: &Log) -> Result<(), Failure> {
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter(log)?)
         .with_writer(std::io::stderr)

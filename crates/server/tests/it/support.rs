@@ -26,6 +26,7 @@ impl Running {
             listen: ([127, 0, 0, 1], 0).into(),
             ingest_listen: None,
             identity,
+            tails: Vec::new(),
             options: Options { rules: RuleSet::off(), ..Options::default() },
         })
         .await

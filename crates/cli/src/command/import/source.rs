@@ -1,17 +1,17 @@
 //! Reading a file to import: decompressing it, cutting it into items, and knowing it again. A file
-//! is what its items are: its identity is the SHA-256 of the first, and a running SHA-256 over all
-//! of them tells whether it is the same up to where an earlier import got.
+//! is what its items are: its identity is the digest of the first, and the digest of all of them
+//! tells whether it is the same up to where an earlier import got.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use whodid_event::split::{Item, Oversized, Splitter};
-use whodid_store::SourcePosition;
+use whodid_ingest::unpack;
+use whodid_store::{Running, SourcePosition};
 
 use super::is_stdin;
 use crate::failure::Failure;
@@ -68,14 +68,14 @@ pub fn check(file: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The SHA-256 of a file's first item; `None` if it has none, or can be read only once.
+/// The digest of a file's first item; `None` if it has none, or can be read only once.
 pub fn identity(file: &Path) -> Result<Option<[u8; 32]>, Failure> {
     if is_stdin(file) {
         return Ok(None);
     }
     let mut id = None;
     walk(file, &AtomicU64::new(0), &mut |item, _| {
-        id = Some(item_digest(item));
+        id = Some(Running::identity(item));
         Ok(false)
     })?;
     Ok(id)
@@ -91,7 +91,7 @@ pub fn resume(file: &Path, id: [u8; 32], known: &[SourcePosition]) -> Result<Res
     let mut running = Running::default();
     walk(file, &AtomicU64::new(0), &mut |item, _| {
         running.add(item);
-        let digest = running.digest();
+        let digest = running.digest;
         let same =
             known.iter().find(|p| p.id == id && p.items == running.items && p.digest == digest);
         if let Some(same) = same {
@@ -120,7 +120,7 @@ pub fn read(
             variant: resume.variant,
             at,
             items: running.items,
-            digest: running.digest(),
+            digest: running.digest,
         };
         let (bytes, found) = (std::mem::take(bytes), std::mem::take(items));
         let batch = Items { bytes, found, position };
@@ -129,7 +129,7 @@ pub fn read(
     };
     walk(file, read_bytes, &mut |item, position| {
         if running.items == 0 {
-            id = item_digest(item);
+            id = Running::identity(item);
         }
         running.add(item);
         if running.items <= resume.items {
@@ -158,40 +158,6 @@ pub fn read(
         let _sent = send(&mut bytes, &mut items, id, at, &running);
     }
     Ok(())
-}
-
-/// A running SHA-256 over items.
-#[derive(Default)]
-struct Running {
-    hash: Sha256,
-    items: u64,
-}
-
-impl Running {
-    fn add(&mut self, item: &Item<'_>) {
-        self.hash.update(item_digest_input(item).0);
-        self.hash.update(item_digest_input(item).1);
-        self.items += 1;
-    }
-
-    fn digest(&self) -> [u8; 32] {
-        self.hash.clone().finalize().into()
-    }
-}
-
-/// What of an item is hashed: its length, and its bytes or their hash.
-fn item_digest_input<'a>(item: &'a Item<'a>) -> ([u8; 8], &'a [u8]) {
-    let (length, bytes) = match item {
-        Item::Value(bytes) | Item::Broken(bytes) => (bytes.len() as u64, *bytes),
-        Item::Oversized(oversized) => (oversized.bytes, &oversized.sha256[..]),
-    };
-    (length.to_le_bytes(), bytes)
-}
-
-fn item_digest(item: &Item<'_>) -> [u8; 32] {
-    let mut running = Running::default();
-    running.add(item);
-    running.digest()
 }
 
 /// Calls `take` with each item of a file and the position behind it, until it returns `false`.
@@ -235,30 +201,15 @@ fn walk(
 }
 
 /// Opens a file, or standard input, and decompresses it by what its first bytes say.
-fn open<'a>(file: &Path, read_bytes: &'a AtomicU64) -> io::Result<Box<dyn Read + 'a>> {
-    const GZIP: &[u8] = &[0x1f, 0x8b];
-    const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
-    let inner: Box<dyn Read> =
+fn open<'a>(file: &Path, read_bytes: &'a AtomicU64) -> io::Result<Box<dyn Read + Send + 'a>> {
+    let inner: Box<dyn Read + Send> =
         if is_stdin(file) { Box::new(io::stdin()) } else { Box::new(File::open(file)?) };
-    let mut counted = Counted { inner, read_bytes };
-    let mut head = Vec::new();
-    Read::by_ref(&mut counted).take(ZSTD.len() as u64).read_to_end(&mut head)?;
-    let is = |magic| head.starts_with(magic);
-    let (is_gzip, is_zstd) = (is(GZIP), is(ZSTD));
-    let whole = BufReader::with_capacity(READ_BYTES, io::Cursor::new(head).chain(counted));
-    Ok(if is_gzip {
-        // Rotated files may be several compressed ones in a row.
-        Box::new(flate2::bufread::MultiGzDecoder::new(whole))
-    } else if is_zstd {
-        Box::new(zstd::stream::read::Decoder::with_buffer(whole)?)
-    } else {
-        Box::new(whole)
-    })
+    unpack(Counted { inner, read_bytes }).map(|(_, reader)| reader)
 }
 
 /// Counts what is read of a file as it lies there.
 struct Counted<'a> {
-    inner: Box<dyn Read>,
+    inner: Box<dyn Read + Send>,
     read_bytes: &'a AtomicU64,
 }
 

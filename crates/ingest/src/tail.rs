@@ -1,0 +1,510 @@
+//! Following the log of an API server: its files are found, read as they grow, and taken in up to
+//! where the record knows them. A file is what its first line is, whatever it is called and however
+//! it is packed: so it is the same after a rotation, a copy and a restart, and nothing of it is
+//! taken in twice. What went away unread is recorded as a gap.
+//!
+//! Where the lines go is a [`Sink`]'s business: the record of this process, or a server's.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use whodid_event::{Gap, Micros, time};
+use whodid_store::{Clock, SourcePosition, SystemClock};
+
+mod files;
+mod follow;
+mod local;
+mod notes;
+mod portion;
+
+pub use local::Local;
+pub use portion::Portion;
+
+use crate::source::{Inode, Packing, Source};
+use files::{Candidate, Trace};
+use follow::{Follow, State};
+use notes::{Note, Notes};
+use portion::Content;
+
+/// How often files are looked at; many programs that follow logs wait longer.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// How often the folder is looked at although nothing seems to have happened in it.
+const LIST_EVERY: Duration = Duration::from_secs(5);
+
+/// A file that is no longer the log and has not grown for so long is done. A line that is cut off at
+/// its end is taken in as it is.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// A packed file that ends too early may still be being written, for so long.
+const PACKING_MAX: Duration = Duration::from_mins(1);
+
+/// One file is not read for longer than this before others are looked for.
+const TURN: Duration = Duration::from_millis(500);
+
+/// A file that was taken in whole and went away within so short a time has lost nothing.
+const UNSEEN_MAX: Micros = 5_000_000;
+
+const WAIT_MIN: Duration = Duration::from_millis(100);
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Why lines could not be handed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It passes: the same is tried again until it succeeds.
+    Passing(String),
+    /// Only a person can change it.
+    Lasting(String),
+}
+
+/// Where the lines of a log go.
+pub trait Sink: Send + Sync {
+    /// How far files are taken in that begin with the item whose digest is `id`.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    fn known(
+        &self,
+        id: &[u8; 32],
+    ) -> impl Future<Output = Result<Vec<SourcePosition>, Trouble>> + Send;
+
+    /// Takes lines in; when it returns `Ok`, they are durable, and their position with them.
+    ///
+    /// # Errors
+    /// See [`Trouble`].
+    fn take(&self, portion: &Portion) -> impl Future<Output = Result<(), Trouble>> + Send;
+}
+
+/// Why a log is no longer followed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its folder, or a file in it, cannot be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Its lines are refused.
+    #[error("{0}")]
+    Refused(String),
+    /// It was told to stop.
+    #[error("stopped")]
+    Stopped,
+}
+
+type Result<T, E = Error> = std::result::Result<T, E>;
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    |source| Error::Io { path, source }
+}
+
+/// Follows one log.
+pub struct Tail<S> {
+    log: PathBuf,
+    sink: S,
+    notes: Notes,
+    /// Oldest first.
+    follows: Vec<Open>,
+    /// Identities of files that are not followed, by what makes it likely that they are the same.
+    identities: HashMap<Trace, [u8; 32]>,
+    /// When the folder was last listed.
+    listed: Option<Instant>,
+    /// Since when there are files whose first line cannot be read.
+    unknown_since: Option<Instant>,
+    /// What the folder was then.
+    folder: Option<(i64, i64)>,
+    stop: watch::Receiver<bool>,
+    runtime: Handle,
+}
+
+/// A file being followed, and where it was last seen.
+struct Open {
+    follow: Follow,
+    path: PathBuf,
+    /// Whether it has lost its name; it can be read all the same, and whoever writes to it may go on.
+    is_deleted: bool,
+}
+
+impl<S: Sink> Tail<S> {
+    /// A tail of a log, which need not be there yet. What it knows of the log's files is kept in
+    /// `notes`, a file of its own. It has to be called within a runtime.
+    ///
+    /// # Errors
+    /// The log's folder cannot be read, or the notes cannot.
+    pub fn new(log: &Path, notes: &Path, sink: S, stop: watch::Receiver<bool>) -> Result<Self> {
+        files::list(log).map_err(failed(log))?;
+        Ok(Tail {
+            log: log.to_owned(),
+            sink,
+            notes: Notes::load(notes.to_owned()).map_err(failed(notes))?,
+            follows: Vec::new(),
+            identities: HashMap::new(),
+            listed: None,
+            unknown_since: None,
+            folder: None,
+            stop,
+            runtime: Handle::current(),
+        })
+    }
+
+    /// Follows the log until it is told to stop. It blocks its thread.
+    ///
+    /// # Errors
+    /// See [`Error`]; being told to stop is none.
+    pub fn run(mut self) -> Result<()> {
+        let ended = loop {
+            match self.look() {
+                Ok(true) => {}
+                Ok(false) => {
+                    if let Err(error) = self.pause(LOOK_EVERY) {
+                        break Err(error);
+                    }
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        self.note_all(SystemClock.now());
+        self.notes.save().map_err(failed(&self.log))?;
+        match ended {
+            Err(Error::Stopped) => Ok(()),
+            ended => ended,
+        }
+    }
+
+    /// Looks at all files once; `true` if there was something new.
+    fn look(&mut self) -> Result<bool> {
+        let gone = self.let_go()?;
+        let has_changed = !gone.is_empty();
+        if self.is_listing_due(has_changed)? {
+            self.discover()?;
+        }
+        for open in gone {
+            self.settle(open)?;
+        }
+        let mut has_moved = has_changed;
+        for i in 0..self.follows.len() {
+            has_moved |= self.advance(i)?;
+        }
+        self.close_done()?;
+        let now = SystemClock.now();
+        self.note_all(now);
+        // One of those may be the file that seems to be missing.
+        if self.unknown_since.is_none_or(|since| since.elapsed() >= PACKING_MAX) {
+            self.record_gaps(now)?;
+        }
+        // Without notes, only a loss would go unnoticed.
+        if let Err(error) = self.notes.save() {
+            tracing::warn!(log = %self.log.display(), %error, "notes cannot be written");
+        }
+        Ok(has_moved)
+    }
+
+    /// Takes out the files whose content has gone although they are still there: copied elsewhere
+    /// and cut, or written anew.
+    fn let_go(&mut self) -> Result<Vec<Open>> {
+        let mut gone = Vec::new();
+        for i in (0..self.follows.len()).rev() {
+            let Some(open) = self.follows.get_mut(i) else { continue };
+            if open.follow.state().map_err(failed(&open.path))? == State::Replaced {
+                gone.push(self.follows.remove(i));
+            }
+        }
+        Ok(gone)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a log of an API server is not the store's")]
+    fn is_listing_due(&mut self, has_changed: bool) -> Result<bool> {
+        use std::os::unix::fs::MetadataExt;
+        let folder = self.log.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let metadata = std::fs::metadata(folder.unwrap_or(Path::new(".")));
+        let metadata = metadata.map_err(failed(&self.log))?;
+        let folder = Some((metadata.mtime(), metadata.mtime_nsec()));
+        let is_due = has_changed
+            || folder != self.folder
+            || self.listed.is_none_or(|listed| listed.elapsed() >= LIST_EVERY)
+            // A file without a whole first line is not followed yet, and changes nothing.
+            || !self.is_log_followed();
+        self.folder = folder;
+        Ok(is_due)
+    }
+
+    fn is_log_followed(&self) -> bool {
+        self.follows.iter().any(|open| open.path == self.log && !open.is_deleted)
+    }
+
+    /// Finds files that are not followed yet.
+    fn discover(&mut self) -> Result<()> {
+        let candidates = files::list(&self.log).map_err(failed(&self.log))?;
+        self.listed = Some(Instant::now());
+        let mut present = Vec::new();
+        let mut is_unknown = false;
+        self.follows.iter_mut().for_each(|open| open.is_deleted = true);
+        for candidate in &candidates {
+            if let Some(open) = self.followed(candidate) {
+                (open.is_deleted, open.path) = (false, candidate.path.clone());
+                continue;
+            }
+            match self.identify(candidate) {
+                Some((source, id)) => {
+                    present.push(id);
+                    self.begin(candidate, source, id)?;
+                }
+                None => is_unknown |= candidate.metadata.len() > 0,
+            }
+        }
+        self.unknown_since = match self.unknown_since {
+            since @ Some(_) if is_unknown => since,
+            _ => is_unknown.then(Instant::now),
+        };
+        let traces: Vec<Trace> = candidates.iter().map(Candidate::trace).collect();
+        self.identities.retain(|trace, _| traces.contains(trace));
+        let place = |open: &Open| {
+            let named = candidates.iter().position(|file| file.path == open.path);
+            named.filter(|_| !open.is_deleted)
+        };
+        self.follows.sort_by_key(place);
+        self.forget_done(&present);
+        Ok(())
+    }
+
+    fn followed(&mut self, candidate: &Candidate) -> Option<&mut Open> {
+        let inode = Inode::of(&candidate.metadata);
+        self.follows.iter_mut().find(|open| open.follow.source.inode == inode)
+    }
+
+    /// Opens a file and finds out which it is. One that cannot be read is looked at again later.
+    fn identify(&mut self, candidate: &Candidate) -> Option<(Option<Source>, [u8; 32])> {
+        if let Some(id) = self.identities.get(&candidate.trace()) {
+            return Some((None, *id));
+        }
+        let open = || {
+            let source = Source::open(&candidate.path)?;
+            let id = source.identity()?;
+            Ok::<_, io::Error>((source, id))
+        };
+        match open() {
+            Ok((source, id)) => {
+                let id = id?;
+                self.identities.insert(candidate.trace(), id);
+                Some((Some(source), id))
+            }
+            Err(error) => {
+                let is_passing =
+                    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof);
+                if !is_passing {
+                    tracing::warn!(file = %candidate.path.display(), %error, "cannot be read");
+                }
+                None
+            }
+        }
+    }
+
+    /// Follows a file, unless it is another copy of one that is followed, or done already.
+    fn begin(&mut self, candidate: &Candidate, source: Option<Source>, id: [u8; 32]) -> Result<()> {
+        if self.follows.iter().any(|open| open.follow.id == id) {
+            return Ok(());
+        }
+        let length = candidate.metadata.len();
+        let is_done = self.notes.get(&id).filter(|note| note.is_done);
+        let source = match source {
+            Some(source) => source,
+            // What was done has grown, or what was another copy is the only one now.
+            None => match Source::open(&candidate.path) {
+                Ok(source) => source,
+                Err(_) => return Ok(()),
+            },
+        };
+        let is_plain = source.packing == Packing::Plain;
+        if is_done.is_some_and(|note| !is_plain || length <= note.taken) {
+            return Ok(());
+        }
+        let known = self.until_done(|sink| sink.known(&id))?;
+        let taken = known.iter().map(|position| position.at.offset).max().unwrap_or(0);
+        if is_plain && length < taken {
+            // A copy from before the last lines were written: all of it is in the record.
+            return Ok(());
+        }
+        match Follow::new(source, id, &known) {
+            Ok(follow) => {
+                let path = candidate.path.clone();
+                tracing::info!(file = %path.display(), from = follow.taken(), "following");
+                self.follows.push(Open { follow, path, is_deleted: false });
+            }
+            Err(error) => {
+                tracing::debug!(file = %candidate.path.display(), %error, "not readable yet");
+            }
+        }
+        Ok(())
+    }
+
+    /// What became of a file whose content has gone: another holds it now, or what was read is all
+    /// there is.
+    fn settle(&mut self, open: Open) -> Result<()> {
+        if self.follows.iter().any(|other| other.follow.id == open.follow.id) {
+            return Ok(());
+        }
+        self.finish(open)
+    }
+
+    /// Takes in what is left of a file, to which nothing will be added, and records what is missing
+    /// of it.
+    fn finish(&mut self, mut open: Open) -> Result<()> {
+        if let Some(rest) = open.follow.finish() {
+            self.hand_over(&rest)?;
+            open.follow.took(&rest);
+        }
+        let (read, now) = (open.follow.read(), SystemClock.now());
+        let before = self.notes.get(&open.follow.id);
+        let (seen, looked) = before.map_or((read, now), |note| (note.seen, note.looked));
+        if seen > read {
+            self.record_gap(&open.path, (read, Some(seen)), looked, now)?;
+        } else if open.follow.is_damaged {
+            self.record_gap(&open.path, (read, None), looked, now)?;
+        }
+        tracing::info!(file = %open.path.display(), bytes = read, "done");
+        let note = Note { path: open.path, taken: read, seen: read, is_done: true, looked: now };
+        self.notes.set(&open.follow.id, note);
+        Ok(())
+    }
+
+    /// Hands over what was added to one file; `true` if anything was.
+    fn advance(&mut self, i: usize) -> Result<bool> {
+        let begin = Instant::now();
+        let mut has_moved = false;
+        loop {
+            let Some(open) = self.follows.get_mut(i) else { return Ok(has_moved) };
+            let next = open.follow.next().map_err(failed(&open.path))?;
+            let Some(portion) = next else { return Ok(has_moved) };
+            self.hand_over(&portion)?;
+            if let Some(open) = self.follows.get_mut(i) {
+                open.follow.took(&portion);
+            }
+            has_moved = true;
+            if begin.elapsed() >= TURN {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Ends with files that rotation is done with.
+    fn close_done(&mut self) -> Result<()> {
+        for i in (0..self.follows.len()).rev() {
+            let has_newer = self.follows.iter().skip(i + 1).any(|newer| newer.follow.read() > 0);
+            let Some(open) = self.follows.get(i) else { continue };
+            let is_log = open.path == self.log && !open.is_deleted;
+            let quiet = open.follow.quiet();
+            let is_done = match open.follow.source.packing {
+                Packing::Plain => has_newer && !is_log && quiet >= QUIET,
+                _ => open.follow.is_over || quiet >= PACKING_MAX,
+            };
+            if is_done {
+                let open = self.follows.remove(i);
+                self.finish(open)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn note_all(&mut self, now: Micros) {
+        for Open { follow, path, .. } in &self.follows {
+            // A copy may be shorter than what it was copied from.
+            let before = self.notes.get(&follow.id).map_or(0, |note| note.seen);
+            let (taken, seen) = (follow.taken(), follow.seen().max(before));
+            let path = path.clone();
+            self.notes.set(&follow.id, Note { path, taken, seen, is_done: false, looked: now });
+        }
+    }
+
+    /// Forgets files that were done and are gone.
+    fn forget_done(&mut self, present: &[[u8; 32]]) {
+        for (id, note) in self.notes.all() {
+            if note.is_done && !present.iter().any(|present| whodid_store::hex(present) == id) {
+                self.notes.remove(&id);
+            }
+        }
+    }
+
+    /// Records what went away unread: files that were not done and are nowhere any more.
+    fn record_gaps(&mut self, now: Micros) -> Result<()> {
+        for (id, note) in self.notes.all() {
+            if note.is_done
+                || self.follows.iter().any(|open| whodid_store::hex(&open.follow.id) == id)
+            {
+                continue;
+            }
+            let until = (note.seen > note.taken).then_some(note.seen);
+            if until.is_some() || now - note.looked > UNSEEN_MAX {
+                self.record_gap(&note.path, (note.taken, until), note.looked, now)?;
+            }
+            self.notes.remove(&id);
+        }
+        Ok(())
+    }
+
+    fn record_gap(
+        &self,
+        file: &Path,
+        range: (u64, Option<u64>),
+        looked: Micros,
+        found: Micros,
+    ) -> Result<()> {
+        let (log, file) = (self.log.to_string_lossy(), file.to_string_lossy());
+        let gap = Gap::new(log, file, range, time::format(looked), time::format(found));
+        tracing::error!("{gap}");
+        let mut line = serde_json::to_vec(&gap).unwrap_or_default();
+        line.push(b'\n');
+        self.hand_over(&Portion { content: Content::Memory(Bytes::from(line)), position: None })
+    }
+
+    /// Hands a portion over, however long that takes.
+    fn hand_over(&self, portion: &Portion) -> Result<()> {
+        self.until_done(|sink| sink.take(portion))
+    }
+
+    /// Does what may have to be tried for long.
+    fn until_done<'s, T, F>(&'s self, ask: impl Fn(&'s S) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T, Trouble>> + 's,
+    {
+        let mut wait = WAIT_MIN;
+        loop {
+            match self.runtime.block_on(ask(&self.sink)) {
+                Ok(done) => {
+                    if wait > WAIT_MIN {
+                        tracing::info!(log = %self.log.display(), "going on");
+                    }
+                    return Ok(done);
+                }
+                Err(Trouble::Lasting(why)) => return Err(Error::Refused(why)),
+                Err(Trouble::Passing(why)) => {
+                    if wait == WAIT_MIN {
+                        let log = self.log.display();
+                        tracing::warn!(%log, "{why}; trying again until it succeeds");
+                    }
+                    self.pause(wait)?;
+                    wait = (wait * 2).min(WAIT_MAX);
+                }
+            }
+        }
+    }
+
+    /// Waits, unless it is told to stop.
+    fn pause(&self, time: Duration) -> Result<()> {
+        let mut stop = self.stop.clone();
+        let stopped = async { stop.wait_for(|is_over| *is_over).await.map(drop) };
+        match self.runtime.block_on(async { timeout(time, stopped).await }) {
+            Err(_) => Ok(()),
+            Ok(_) => Err(Error::Stopped),
+        }
+    }
+}
