@@ -8,20 +8,23 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use whodid_event::{Gap, Micros, time};
-use whodid_store::{Clock, SourcePosition, SystemClock};
+use whodid_store::{Clock, SourcePosition};
 
 mod files;
 mod follow;
 mod local;
 mod notes;
 mod portion;
+#[cfg(test)]
+mod tests;
 
 pub use local::Local;
 pub use portion::Portion;
@@ -36,17 +39,17 @@ use portion::Content;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How often the folder is looked at although nothing seems to have happened in it.
-const LIST_EVERY: Duration = Duration::from_secs(5);
+const LIST_EVERY: Micros = 5_000_000;
 
 /// A file that is no longer the log and has not grown for so long is done. A line that is cut off at
 /// its end is taken in as it is.
-const QUIET: Duration = Duration::from_secs(5);
+const QUIET: Micros = 5_000_000;
 
 /// A packed file that ends too early may still be being written, for so long.
-const PACKING_MAX: Duration = Duration::from_mins(1);
+const PACKING_MAX: Micros = 60_000_000;
 
 /// One file is not read for longer than this before others are looked for.
-const TURN: Duration = Duration::from_millis(500);
+const TURN: Micros = 500_000;
 
 /// A file that was taken in whole and went away within so short a time has lost nothing.
 const UNSEEN_MAX: Micros = 5_000_000;
@@ -118,13 +121,14 @@ pub struct Tail<S> {
     /// Identities of files that are not followed, by what makes it likely that they are the same.
     identities: HashMap<Trace, [u8; 32]>,
     /// When the folder was last listed.
-    listed: Option<Instant>,
+    listed: Option<Micros>,
     /// Since when there are files whose first line cannot be read.
-    unknown_since: Option<Instant>,
+    unknown_since: Option<Micros>,
     /// What the folder was then.
     folder: Option<(i64, i64)>,
     stop: watch::Receiver<bool>,
     runtime: Handle,
+    clock: Arc<dyn Clock>,
 }
 
 /// A file being followed, and where it was last seen.
@@ -141,7 +145,13 @@ impl<S: Sink> Tail<S> {
     ///
     /// # Errors
     /// The log's folder cannot be read, or the notes cannot.
-    pub fn new(log: &Path, notes: &Path, sink: S, stop: watch::Receiver<bool>) -> Result<Self> {
+    pub fn new(
+        log: &Path,
+        notes: &Path,
+        sink: S,
+        stop: watch::Receiver<bool>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
         files::list(log).map_err(failed(log))?;
         Ok(Tail {
             log: log.to_owned(),
@@ -154,6 +164,7 @@ impl<S: Sink> Tail<S> {
             folder: None,
             stop,
             runtime: Handle::current(),
+            clock,
         })
     }
 
@@ -173,7 +184,7 @@ impl<S: Sink> Tail<S> {
                 Err(error) => break Err(error),
             }
         };
-        self.note_all(SystemClock.now());
+        self.note_all(self.clock.now());
         self.notes.save().map_err(failed(&self.log))?;
         match ended {
             Err(Error::Stopped) => Ok(()),
@@ -196,10 +207,10 @@ impl<S: Sink> Tail<S> {
             has_moved |= self.advance(i)?;
         }
         self.close_done()?;
-        let now = SystemClock.now();
+        let now = self.clock.now();
         self.note_all(now);
         // One of those may be the file that seems to be missing.
-        if self.unknown_since.is_none_or(|since| since.elapsed() >= PACKING_MAX) {
+        if self.unknown_since.is_none_or(|since| now - since >= PACKING_MAX) {
             self.record_gaps(now)?;
         }
         // Without notes, only a loss would go unnoticed.
@@ -231,7 +242,7 @@ impl<S: Sink> Tail<S> {
         let folder = Some((metadata.mtime(), metadata.mtime_nsec()));
         let is_due = has_changed
             || folder != self.folder
-            || self.listed.is_none_or(|listed| listed.elapsed() >= LIST_EVERY)
+            || self.listed.is_none_or(|listed| self.clock.now() - listed >= LIST_EVERY)
             // A file without a whole first line is not followed yet, and changes nothing.
             || !self.is_log_followed();
         self.folder = folder;
@@ -245,7 +256,8 @@ impl<S: Sink> Tail<S> {
     /// Finds files that are not followed yet.
     fn discover(&mut self) -> Result<()> {
         let candidates = files::list(&self.log).map_err(failed(&self.log))?;
-        self.listed = Some(Instant::now());
+        let now = self.clock.now();
+        self.listed = Some(now);
         let mut present = Vec::new();
         let mut is_unknown = false;
         self.follows.iter_mut().for_each(|open| open.is_deleted = true);
@@ -264,7 +276,7 @@ impl<S: Sink> Tail<S> {
         }
         self.unknown_since = match self.unknown_since {
             since @ Some(_) if is_unknown => since,
-            _ => is_unknown.then(Instant::now),
+            _ => is_unknown.then_some(now),
         };
         let traces: Vec<Trace> = candidates.iter().map(Candidate::trace).collect();
         self.identities.retain(|trace, _| traces.contains(trace));
@@ -334,7 +346,7 @@ impl<S: Sink> Tail<S> {
             // A copy from before the last lines were written: all of it is in the record.
             return Ok(());
         }
-        match Follow::new(source, id, &known) {
+        match Follow::new(source, id, &known, self.clock.now()) {
             Ok(follow) => {
                 let path = candidate.path.clone();
                 tracing::info!(file = %path.display(), from = follow.taken(), "following");
@@ -363,7 +375,7 @@ impl<S: Sink> Tail<S> {
             self.hand_over(&rest)?;
             open.follow.took(&rest);
         }
-        let (read, now) = (open.follow.read(), SystemClock.now());
+        let (read, now) = (open.follow.read(), self.clock.now());
         let before = self.notes.get(&open.follow.id);
         let (seen, looked) = before.map_or((read, now), |note| (note.seen, note.looked));
         if seen > read {
@@ -379,18 +391,19 @@ impl<S: Sink> Tail<S> {
 
     /// Hands over what was added to one file; `true` if anything was.
     fn advance(&mut self, i: usize) -> Result<bool> {
-        let begin = Instant::now();
+        let begin = self.clock.now();
         let mut has_moved = false;
         loop {
+            let now = self.clock.now();
             let Some(open) = self.follows.get_mut(i) else { return Ok(has_moved) };
-            let next = open.follow.next().map_err(failed(&open.path))?;
+            let next = open.follow.next(now).map_err(failed(&open.path))?;
             let Some(portion) = next else { return Ok(has_moved) };
             self.hand_over(&portion)?;
             if let Some(open) = self.follows.get_mut(i) {
                 open.follow.took(&portion);
             }
             has_moved = true;
-            if begin.elapsed() >= TURN {
+            if now - begin >= TURN {
                 return Ok(true);
             }
         }
@@ -398,11 +411,12 @@ impl<S: Sink> Tail<S> {
 
     /// Ends with files that rotation is done with.
     fn close_done(&mut self) -> Result<()> {
+        let now = self.clock.now();
         for i in (0..self.follows.len()).rev() {
             let has_newer = self.follows.iter().skip(i + 1).any(|newer| newer.follow.read() > 0);
             let Some(open) = self.follows.get(i) else { continue };
             let is_log = open.path == self.log && !open.is_deleted;
-            let quiet = open.follow.quiet();
+            let quiet = now - open.follow.moved();
             let is_done = match open.follow.source.packing {
                 Packing::Plain => has_newer && !is_log && quiet >= QUIET,
                 _ => open.follow.is_over || quiet >= PACKING_MAX,

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -10,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use whodid_ingest::tail::{Local, Tail};
 use whodid_ingest::{Ingest, Sender};
-use whodid_store::{check_cluster, hex};
+use whodid_store::{SystemClock, check_cluster, hex};
 
 use crate::error::{Error, Result};
 
@@ -80,8 +81,9 @@ pub(crate) fn start(
     let (notes, ingest) = (log.notes(data_dir), ingest.clone());
     Ok(tokio::spawn(async move {
         loop {
+            let clock = Arc::new(SystemClock);
             let sink = Local::new(ingest.clone(), sender.clone());
-            let ended = match Tail::new(&log.file, &notes, sink, shutdown.clone()) {
+            let ended = match Tail::new(&log.file, &notes, sink, shutdown.clone(), clock) {
                 Ok(tail) => tokio::task::spawn_blocking(move || tail.run()).await,
                 Err(error) => Ok(Err(error)),
             };

@@ -2,12 +2,13 @@
 //! sent the server knows, with the events themselves; here nothing is kept that could be wrong.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use whodid_api::{Client, Endpoint, Error};
 use whodid_ingest::tail::{Portion, Sink, Tail, Trouble};
-use whodid_store::{SourcePosition, hex};
+use whodid_store::{SourcePosition, SystemClock, hex};
 
 use super::serve::{log_to_stderr, until_ended};
 use crate::args::ShipArgs;
@@ -34,7 +35,8 @@ pub async fn run(args: ShipArgs, config: &Config) -> Result<(), Failure> {
         };
         let (cluster, token) = (args.cluster.clone(), token.clone());
         let sink = Remote { client: Client::new(endpoint)?, cluster, token };
-        let tail = Tail::new(log, &notes, sink, is_over.clone()).map_err(failure)?;
+        let clock = Arc::new(SystemClock);
+        let tail = Tail::new(log, &notes, sink, is_over.clone(), clock).map_err(failure)?;
         tails.spawn_blocking(move || tail.run());
     }
     let mut first = tokio::select! {

@@ -2,10 +2,9 @@
 //! is, what it is called and when it is over are [`super`]'s business.
 
 use std::io::{self, Read};
-use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use whodid_event::Micros;
 use whodid_event::split::{Position, Splitter};
 use whodid_store::{Running, SourcePosition};
 
@@ -43,7 +42,7 @@ pub(super) struct Follow {
     /// What all items read are; ahead of the boundary only within a list.
     all: Running,
     /// When it last had more.
-    moved: Instant,
+    moved: Micros,
     /// Whether nothing can follow.
     pub(super) is_over: bool,
     /// Whether it cannot be unpacked to its end.
@@ -62,7 +61,12 @@ pub(super) enum State {
 
 impl Follow {
     /// Follows a file from where it is taken in.
-    pub(super) fn new(source: Source, id: [u8; 32], known: &[SourcePosition]) -> io::Result<Self> {
+    pub(super) fn new(
+        source: Source,
+        id: [u8; 32],
+        known: &[SourcePosition],
+        now: Micros,
+    ) -> io::Result<Self> {
         let farthest = known.iter().max_by_key(|position| position.at.offset);
         let at = farthest.map(|position| position.at).unwrap_or_default();
         let running = farthest.map(Running::from).unwrap_or_default();
@@ -80,7 +84,7 @@ impl Follow {
             boundary: at,
             running,
             all: running,
-            moved: Instant::now(),
+            moved: now,
             is_over: false,
             is_damaged: false,
             cut_at: None,
@@ -88,9 +92,10 @@ impl Follow {
         })
     }
 
-    /// How far it is taken in.
+    /// How far it is taken in. White space behind the last item is no item more.
     pub(super) fn taken(&self) -> u64 {
-        self.taken
+        let space = self.held.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        if self.held_from == self.taken { self.taken + space as u64 } else { self.taken }
     }
 
     /// How far it is known to reach: of a packed file, as far as it was read.
@@ -106,9 +111,9 @@ impl Follow {
         self.read
     }
 
-    /// For how long nothing was added.
-    pub(super) fn quiet(&self) -> Duration {
-        self.moved.elapsed()
+    /// When it last had more.
+    pub(super) fn moved(&self) -> Micros {
+        self.moved
     }
 
     /// Looks whether it is still the same.
@@ -125,14 +130,14 @@ impl Follow {
     }
 
     /// Reads on; `None` when there is no whole item more at the moment.
-    pub(super) fn next(&mut self) -> io::Result<Option<Portion>> {
+    pub(super) fn next(&mut self, now: Micros) -> io::Result<Option<Portion>> {
         let mut buffer = vec![0; READ_BYTES];
         loop {
             let count = self.read_into(&mut buffer)?;
             if count == 0 {
                 return Ok(self.portion());
             }
-            self.moved = Instant::now();
+            self.moved = now;
             self.add(buffer.get(..count).unwrap_or_default());
             if self.boundary.offset - self.taken >= PORTION_BYTES as u64 {
                 return Ok(self.portion());
