@@ -266,10 +266,8 @@ impl Client {
         B: Stream<Item = std::io::Result<bytes::Bytes>> + Send + 'static,
     {
         let body = reqwest::Body::wrap_stream(body);
-        let mut request = self.http.post(format!("{}/ingest/{cluster}", self.url)).body(body);
-        if let Some(position) = position {
-            request = request.header("Whodid-Position", position);
-        }
+        let request = self.http.post(format!("{}/ingest/{cluster}", self.url)).body(body);
+        let request = request.header("Whodid-Position", position.unwrap_or("-"));
         let answer = request.bearer_auth(token).timeout(PART_MAX).send().await;
         self.accepted(answer.map_err(|error| unreachable(&self.name, error))?).await.map(drop)
     }

@@ -57,10 +57,10 @@ async fn taken(
     headers: &HeaderMap,
     body: &mut Option<Body>,
 ) -> Result<whodid_ingest::Taken, Problem> {
-    let position = position(headers)?;
     let credential = credential(app, cluster, peer, headers)?;
+    let position = position(headers)?;
     // A log file that is sent says how far it goes.
-    let kind = if position.is_some() { "file" } else { "webhook" };
+    let kind = if headers.contains_key(POSITION) { "file" } else { "webhook" };
     let source = format!("{kind}/{}", credential.source);
     let sender = Sender { cluster: credential.cluster, source };
     let text = |name| headers.get(name).map_or(Ok(""), header_text);
@@ -85,10 +85,13 @@ fn header_text(value: &axum::http::HeaderValue) -> Result<&str, Problem> {
     value.to_str().map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "a header is not text"))
 }
 
-/// Reads how far the source of a body goes with it.
+/// Reads how far the source of a body goes with it; `-` means that nothing moves.
 fn position(headers: &HeaderMap) -> Result<Option<SourcePosition>, Problem> {
-    let Some(value) = headers.get(POSITION) else { return Ok(None) };
-    let parsed = header_text(value)?.parse();
+    let value = headers.get(POSITION).map_or(Ok("-"), header_text)?;
+    if value == "-" {
+        return Ok(None);
+    }
+    let parsed = value.parse();
     parsed.map(Some).map_err(|why| {
         Problem::new(StatusCode::BAD_REQUEST, format!("{POSITION}: {why} (docs/api.md)"))
     })

@@ -19,6 +19,7 @@ serve:
   tls_names: [whodid.example.com, 10.0.0.5]
   insecure_http: false
   redaction: default
+  tails: [prod=/var/log/audit.log]
 log:
   filter: info
   format: json
@@ -34,6 +35,7 @@ current_context: prod
     assert_eq!(config.serve.ingest_listen, Some("0.0.0.0:8443".parse().unwrap()));
     assert_eq!(config.serve.tls_names, ["whodid.example.com", "10.0.0.5"]);
     assert_eq!(config.serve.redaction.as_deref(), Some("default"));
+    assert_eq!(config.serve.tails, ["prod=/var/log/audit.log".parse().unwrap()]);
     assert_eq!(config.log, Log { filter: Some("info".into()), format: LogFormat::Json });
     assert_eq!(config.current_context.as_deref(), Some("prod"));
     assert_eq!(config.contexts["prod"].token_file, Some("/run/token".into()));
@@ -51,6 +53,7 @@ serve:
   ingest_listen: everywhere
   tls_names: {a: b}
   insecure_http: maybe
+  tails: [/var/log/audit.log]
 log: {format: xml}
 contexts:
   a: {server: https://a, data_dir: b}
@@ -63,6 +66,7 @@ current_context: c
         "config.yaml: serve.ingest_listen: \"everywhere\": invalid socket address",
         "config.yaml: serve.tls_names.a: there is no such setting",
         "config.yaml: serve.insecure_http: \"maybe\": ",
+        "config.yaml: serve.tails: \"/var/log/audit.log\": write CLUSTER=FILE",
         "config.yaml: log.format: \"xml\": write auto, text or json",
         "contexts.a: either server or data_dir is expected",
         "contexts.b: either token or token_file is expected, not both",

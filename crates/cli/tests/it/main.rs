@@ -14,4 +14,5 @@ mod output;
 mod redaction;
 mod remote;
 mod serve;
+mod ship;
 mod support;

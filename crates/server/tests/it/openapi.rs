@@ -103,6 +103,7 @@ async fn answers_are_of_the_shapes_that_are_promised() {
         ("/api/v1/events/stream?after=other/1", 400, "Problem"),
         ("/nothing", 404, "Problem"),
         ("/ingest/prod", 405, "Problem"),
+        ("/ingest/prod/positions/x", 401, "Problem"),
     ] {
         let (code, kind, bytes) = get(path).await;
         let value: Value = serde_json::from_slice(&bytes).unwrap();
@@ -116,6 +117,17 @@ async fn answers_are_of_the_shapes_that_are_promised() {
     assert!(seen > 529);
     let (_, kind, original) = get("/api/v1/events/prod/529/original").await;
     assert_eq!((kind.as_str(), &original[..]), ("application/octet-stream", &b"no event"[..]));
+    for (path, status, shape) in [
+        (format!("/ingest/prod/positions/{}", "0".repeat(64)), 200, "PositionList"),
+        ("/ingest/prod/positions/x".to_owned(), 400, "Problem"),
+        (format!("/ingest/other/positions/{}", "0".repeat(64)), 403, "Problem"),
+    ] {
+        let asked = client.get(format!("{}{path}", running.server.url)).bearer_auth(TOKEN);
+        let answer = asked.send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{path}");
+        let value: Value = answer.json().await.unwrap();
+        assert_eq!(check(&all, shape, &value), Vec::<String>::new(), "{path}");
+    }
     let (_, _, served) = get("/api/v1/openapi.json").await;
     assert_eq!(serde_json::from_slice::<Value>(&served).unwrap(), all);
     running.server.stop().await.unwrap();
@@ -150,6 +162,7 @@ async fn every_path_is_served() {
     let client = running.client();
     for (path, methods) in description()["paths"].as_object().unwrap() {
         let path = path.replace("{cluster}", "prod").replace("{seq}", "0").replace("{field}", "ns");
+        let path = path.replace("{id}", "0");
         let url = format!("{}{path}", running.server.url);
         let expected = if methods.get("post").is_some() { "POST" } else { "GET,HEAD" };
         let answer = client.delete(&url).send().await.unwrap();

@@ -161,3 +161,42 @@ async fn health_and_metrics() {
     assert_eq!(get("/api/v1/events").await.0, 401, "reading takes a token");
     running.server.stop().await.unwrap();
 }
+
+/// A part of a log file whose answer was lost is sent again, years later perhaps: it is known by
+/// its position, and not there twice. The negative control: without a position it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_a_file_is_taken_in_once() {
+    let running = Running::start(true).await;
+    let client = running.client();
+    let (id, digest) = ("ab".repeat(32), "cd".repeat(32));
+    let position = format!("{id} 0 110 0 2 {digest}");
+    let item = |n| format!("{{\"auditID\":\"{n}\",\"stage\":\"ResponseComplete\"}}\n");
+    let send = async |body: String, position: Option<&str>| {
+        let mut request = client.post(running.url()).bearer_auth(TOKEN).body(body);
+        if let Some(position) = position {
+            request = request.header("Whodid-Position", position);
+        }
+        request.send().await.unwrap().status().as_u16()
+    };
+    let known = async || {
+        let url = format!("{}/positions/{id}", running.url());
+        let answer = client.get(url).bearer_auth(TOKEN).send().await.unwrap();
+        answer.json::<serde_json::Value>().await.unwrap()["items"].clone()
+    };
+    assert_eq!(known().await, serde_json::json!([]));
+    let part = item(1) + &item(2);
+    for _ in 0..2 {
+        assert_eq!(send(part.clone(), Some(&position)).await, 200);
+    }
+    assert_eq!(known().await, serde_json::json!([position]));
+    assert_eq!(running.originals().await.len(), 2);
+    // Another part that ends there is not the same.
+    let other = format!("{id} 0 110 0 2 {}", "ef".repeat(32));
+    assert_eq!(send(item(3), Some(&other)).await, 200);
+    assert_eq!(running.originals().await.len(), 3);
+    assert_eq!(send(item(3), Some("somewhere")).await, 400);
+    assert_eq!(running.originals().await.len(), 3);
+    assert_eq!(send(part, None).await, 200);
+    assert_eq!(running.originals().await.len(), 5);
+    running.server.stop().await.unwrap();
+}
