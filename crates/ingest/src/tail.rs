@@ -139,6 +139,26 @@ struct Open {
     is_deleted: bool,
 }
 
+/// How far a file is taken in.
+fn farthest(known: &[SourcePosition]) -> u64 {
+    known.iter().map(|position| position.at.offset).max().unwrap_or(0)
+}
+
+/// Opens a file and finds out which it is. One that cannot be read is looked at again later.
+fn open(candidate: &Candidate) -> Option<(Source, Vec<u8>, [u8; 32])> {
+    let opened = Source::open(&candidate.path)
+        .and_then(|source| Ok(follow::identify(&source)?.map(|(head, id)| (source, head, id))));
+    opened.unwrap_or_else(|error| {
+        // Gone meanwhile, or not packed to its end yet.
+        let is_passing =
+            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof);
+        if !is_passing {
+            tracing::warn!(file = %candidate.path.display(), %error, "cannot be read");
+        }
+        None
+    })
+}
+
 impl<S: Sink> Tail<S> {
     /// A tail of a log, which need not be there yet. What it knows of the log's files is kept in
     /// `notes`, a file of its own. It has to be called within a runtime.
@@ -267,9 +287,9 @@ impl<S: Sink> Tail<S> {
                 continue;
             }
             match self.identify(candidate) {
-                Some((source, id)) => {
+                Some(id) => {
                     present.push(id);
-                    self.begin(candidate, source, id)?;
+                    self.begin(candidate, id)?;
                 }
                 None => is_unknown |= candidate.metadata.len() > 0,
             }
@@ -294,59 +314,37 @@ impl<S: Sink> Tail<S> {
         self.follows.iter_mut().find(|open| open.follow.source.inode == inode)
     }
 
-    /// Opens a file and finds out which it is. One that cannot be read is looked at again later.
-    fn identify(&mut self, candidate: &Candidate) -> Option<(Option<Source>, [u8; 32])> {
+    /// Finds out which file it is, opening it unless that is known.
+    fn identify(&mut self, candidate: &Candidate) -> Option<[u8; 32]> {
         if let Some(id) = self.identities.get(&candidate.trace()) {
-            return Some((None, *id));
+            return Some(*id);
         }
-        let open = || {
-            let source = Source::open(&candidate.path)?;
-            let id = source.identity()?;
-            Ok::<_, io::Error>((source, id))
-        };
-        match open() {
-            Ok((source, id)) => {
-                let id = id?;
-                self.identities.insert(candidate.trace(), id);
-                Some((Some(source), id))
-            }
-            Err(error) => {
-                let is_passing =
-                    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof);
-                if !is_passing {
-                    tracing::warn!(file = %candidate.path.display(), %error, "cannot be read");
-                }
-                None
-            }
-        }
+        let (_, _, id) = open(candidate)?;
+        self.identities.insert(candidate.trace(), id);
+        Some(id)
     }
 
     /// Follows a file, unless it is another copy of one that is followed, or done already.
-    fn begin(&mut self, candidate: &Candidate, source: Option<Source>, id: [u8; 32]) -> Result<()> {
+    fn begin(&mut self, candidate: &Candidate, id: [u8; 32]) -> Result<()> {
         if self.follows.iter().any(|open| open.follow.id == id) {
             return Ok(());
         }
-        let length = candidate.metadata.len();
-        let is_done = self.notes.get(&id).filter(|note| note.is_done);
-        let source = match source {
-            Some(source) => source,
-            // What was done has grown, or what was another copy is the only one now.
-            None => match Source::open(&candidate.path) {
-                Ok(source) => source,
-                Err(_) => return Ok(()),
-            },
+        // Written anew since it was found, it is found again.
+        let Some((source, head, _)) = open(candidate).filter(|(_, _, now)| *now == id) else {
+            return Ok(());
         };
+        let length = candidate.metadata.len();
         let is_plain = source.packing == Packing::Plain;
-        if is_done.is_some_and(|note| !is_plain || length <= note.taken) {
+        let done = self.notes.get(&id).filter(|note| note.is_done);
+        if done.is_some_and(|note| !is_plain || length <= note.taken) {
             return Ok(());
         }
         let known = self.until_done(|sink| sink.known(&id))?;
-        let taken = known.iter().map(|position| position.at.offset).max().unwrap_or(0);
-        if is_plain && length < taken {
+        if is_plain && length < farthest(&known) {
             // A copy from before the last lines were written: all of it is in the record.
             return Ok(());
         }
-        match Follow::new(source, id, &known, self.clock.now()) {
+        match Follow::new((source, head), id, &known, self.clock.now()) {
             Ok(follow) => {
                 let path = candidate.path.clone();
                 tracing::info!(file = %path.display(), from = follow.taken(), "following");
@@ -456,9 +454,15 @@ impl<S: Sink> Tail<S> {
             {
                 continue;
             }
-            let until = (note.seen > note.taken).then_some(note.seen);
+            // More may have been taken in than was noted in the end.
+            let known = match whodid_store::unhex(&id) {
+                Some(id) => farthest(&self.until_done(|sink| sink.known(&id))?),
+                None => 0,
+            };
+            let taken = note.taken.max(known);
+            let until = (note.seen > taken).then_some(note.seen);
             if until.is_some() || now - note.looked > UNSEEN_MAX {
-                self.record_gap(&note.path, (note.taken, until), note.looked, now)?;
+                self.record_gap(&note.path, (taken, until), note.looked, now)?;
             }
             self.notes.remove(&id);
         }

@@ -51,6 +51,14 @@ pub(super) struct Follow {
     cut_at: Option<u64>,
 }
 
+/// Finds out which file it is: its first bytes, and its identity. `None` while its first item is not
+/// whole, or where it was written anew meanwhile.
+pub(super) fn identify(source: &Source) -> io::Result<Option<(Vec<u8>, [u8; 32])>> {
+    let head = source.head(HEAD_BYTES)?;
+    let Some(id) = source.identity()? else { return Ok(None) };
+    Ok(source.head(HEAD_BYTES)?.starts_with(&head).then_some((head, id)))
+}
+
 /// Whether a file still holds what was read of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -62,7 +70,7 @@ pub(super) enum State {
 impl Follow {
     /// Follows a file from where it is taken in.
     pub(super) fn new(
-        source: Source,
+        (source, head): (Source, Vec<u8>),
         id: [u8; 32],
         known: &[SourcePosition],
         now: Micros,
@@ -71,7 +79,7 @@ impl Follow {
         let at = farthest.map(|position| position.at).unwrap_or_default();
         let running = farthest.map(Running::from).unwrap_or_default();
         Ok(Follow {
-            head: source.head(HEAD_BYTES)?,
+            head,
             reader: source.reader(at.offset)?,
             id,
             variant: farthest.map_or(0, |position| position.variant),
@@ -148,7 +156,10 @@ impl Follow {
     /// Reads; what cannot be unpacked is waited for, or is the end.
     fn read_into(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.source.packing == Packing::Plain {
-            return self.reader.read(buffer);
+            let count = self.reader.read(buffer)?;
+            // What was read of another content than before is not looked at.
+            let is_same = count == 0 || self.state()? == State::Same;
+            return Ok(if is_same { count } else { 0 });
         }
         let length = self.source.metadata()?.len();
         if self.is_over || self.cut_at == Some(length) {
