@@ -414,7 +414,7 @@ impl<S: Sink> Tail<S> {
             let has_newer = self.follows.iter().skip(i + 1).any(|newer| newer.follow.read() > 0);
             let Some(open) = self.follows.get(i) else { continue };
             let is_log = open.path == self.log && !open.is_deleted;
-            let quiet = now - open.follow.moved();
+            let quiet = open.follow.at_end_since().map_or(0, |since| now - since);
             let is_done = match open.follow.source.packing {
                 Packing::Plain => has_newer && !is_log && quiet >= QUIET,
                 _ => open.follow.is_over || quiet >= PACKING_MAX,

@@ -41,8 +41,9 @@ pub(super) struct Follow {
     running: Running,
     /// What all items read are; ahead of the boundary only within a list.
     all: Running,
-    /// When it last had more.
+    /// When it last had more, and whether all of it is read.
     moved: Micros,
+    is_at_end: bool,
     /// Whether nothing can follow.
     pub(super) is_over: bool,
     /// Whether it cannot be unpacked to its end.
@@ -93,6 +94,7 @@ impl Follow {
             running,
             all: running,
             moved: now,
+            is_at_end: false,
             is_over: false,
             is_damaged: false,
             cut_at: None,
@@ -119,9 +121,10 @@ impl Follow {
         self.read
     }
 
-    /// When it last had more.
-    pub(super) fn moved(&self) -> Micros {
-        self.moved
+    /// Since when there is nothing more to read; `None` while there may be.
+    pub(super) fn at_end_since(&self) -> Option<Micros> {
+        let is_at_end = self.is_at_end && self.seen() == self.read;
+        is_at_end.then_some(self.moved)
     }
 
     /// Looks whether it is still the same.
@@ -142,6 +145,7 @@ impl Follow {
         let mut buffer = vec![0; READ_BYTES];
         loop {
             let count = self.read_into(&mut buffer)?;
+            self.is_at_end = count == 0;
             if count == 0 {
                 return Ok(self.portion());
             }
