@@ -1,7 +1,8 @@
 //! Running other programs: their output streams through, and an error says which one failed.
 
+use std::io;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -67,11 +68,43 @@ pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
 
 /// Runs a command; when it is not done in time, it is killed with every process it started.
 pub(crate) fn run_within(command: &mut Command, limit: Duration) -> anyhow::Result<()> {
-    let mut child = command
-        .process_group(0)
-        .spawn()
-        .with_context(|| format!("cannot start {}", shown(command)))?;
-    let group = format!("-{}", child.id());
+    let mut child = grouped(command)?;
+    let status = watched(command, child.id(), limit, || child.wait())?;
+    ensure!(status.success(), "{} failed: {status}", shown(command));
+    Ok(())
+}
+
+/// How a command ended, and what it printed.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// Runs a command that may fail, without input and with the limit of [`run_within`].
+pub(crate) fn output_within(command: &mut Command, limit: Duration) -> anyhow::Result<Ended> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = grouped(command)?;
+    let output = watched(command, child.id(), limit, || child.wait_with_output())?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(Ended { status: output.status, out: text(&output.stdout), err: text(&output.stderr) })
+}
+
+/// Starts a command as the first of a process group.
+pub(crate) fn grouped(command: &mut Command) -> anyhow::Result<Child> {
+    let child = command.process_group(0).spawn();
+    child.with_context(|| format!("cannot start {}", shown(command)))
+}
+
+/// Waits for a process, or works with it; when that takes too long, its group is killed.
+pub(crate) fn watched<T>(
+    command: &Command,
+    id: u32,
+    limit: Duration,
+    wait: impl FnOnce() -> io::Result<T>,
+) -> anyhow::Result<T> {
+    let group = format!("-{id}");
     let (done, is_done) = mpsc::channel::<()>();
     let watchdog = thread::spawn(move || {
         let is_late = is_done.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout);
@@ -81,14 +114,12 @@ pub(crate) fn run_within(command: &mut Command, limit: Duration) -> anyhow::Resu
         }
         is_late
     });
-    let status = child.wait();
+    let waited = wait();
     drop(done);
     if watchdog.join().is_ok_and(|is_late| is_late) {
         bail!("{} was killed after {} seconds", shown(command), limit.as_secs());
     }
-    let status = status.with_context(|| format!("cannot wait for {}", shown(command)))?;
-    ensure!(status.success(), "{} failed: {status}", shown(command));
-    Ok(())
+    waited.with_context(|| format!("cannot wait for {}", shown(command)))
 }
 
 /// The command as a user would type it, without folders.

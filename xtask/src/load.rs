@@ -72,7 +72,7 @@ fn measure(args: &Args, mode: &str, folder: &Path) -> anyhow::Result<Vec<String>
     let sample = folder.join("sample.jsonl");
     corpus::write(&sample, 1, SAMPLE_EVENTS, false)?;
     println!("\n{mode}; {}", Calibration::measure(&sample, folder)?);
-    let server = record.serve()?;
+    let server = record.serve(&[])?;
     let (_, token) = record.run(&["ingest", "token", "create", "load", "--source", "load"])?;
     let rate = if mode == "singles" { args.singles_rate } else { args.rate };
     let mut load = Command::new(std::env::current_exe()?.with_file_name("examples").join("load"));

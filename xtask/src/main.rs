@@ -1,6 +1,6 @@
 //! The tasks of this repository: `cargo xtask test` runs everything that has to be green before a
-//! commit; `fuzz` looks longer for input that breaks a parser, `bench` and `load` measure, `soak`
-//! kills.
+//! commit; `e2e` is its part with a real control plane, by itself; `fuzz` looks longer for input
+//! that breaks a parser, `bench` and `load` measure, `soak` kills.
 //!
 //! Nothing here depends on the product's crates, so that it compiles in seconds.
 
@@ -20,30 +20,37 @@ mod cache;
 mod calibration;
 mod command;
 mod corpus;
+mod e2e;
 mod fuzz;
 mod load;
 mod measure;
 mod product;
 mod repository;
 mod soak;
+mod tail;
 mod test;
+mod testbed;
 
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", about = "The tasks of this repository.")]
 enum Task {
     Bench(bench::Args),
+    E2e(e2e::Args),
     Fuzz(fuzz::Args),
     Load(load::Args),
     Soak(soak::Args),
+    Tail(tail::Args),
     Test(test::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Task::parse() {
         Task::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::E2e(args) => e2e::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Fuzz(args) => fuzz::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Load(args) => load::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Soak(args) => soak::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Tail(args) => tail::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Test(args) => Ok(test::run(&args)),
     };
     result.unwrap_or_else(|error| {

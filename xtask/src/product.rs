@@ -29,17 +29,27 @@ pub(crate) struct Record {
 impl Record {
     /// Builds the program, and makes sure that `folder/record` is empty.
     pub(crate) fn fresh(folder: &Path) -> anyhow::Result<Record> {
-        let build = ["build", "--release", "--locked", "--package", "whodid-cli"];
-        command::run(command::cargo().args(build))?;
-        // This program was built in the same profile, into the same folder.
-        let program = std::env::current_exe()?.with_file_name("whodid");
-        ensure!(program.is_file(), "run it as `cargo xtask`, which builds in release");
+        Record::of(Record::build()?, folder)
+    }
+
+    /// The same, with a program that was built already.
+    pub(crate) fn of(program: PathBuf, folder: &Path) -> anyhow::Result<Record> {
         let record = Record { program, folder: folder.to_owned() };
         if record.dir().try_exists()? {
             fs::remove_dir_all(record.dir())?;
         }
         fs::create_dir_all(folder)?;
         Ok(record)
+    }
+
+    /// Builds the program; returns where it is.
+    pub(crate) fn build() -> anyhow::Result<PathBuf> {
+        let build = ["build", "--release", "--locked", "--package", "whodid-cli"];
+        command::run(command::cargo().args(build))?;
+        // This program was built in the same profile, into the same folder.
+        let program = std::env::current_exe()?.with_file_name("whodid");
+        ensure!(program.is_file(), "run it as `cargo xtask`, which builds in release");
+        Ok(program)
     }
 
     fn dir(&self) -> PathBuf {
@@ -58,10 +68,15 @@ impl Record {
     }
 
     /// Starts a server on the record; its log goes to `folder/server.log`.
-    pub(crate) fn serve(&self) -> anyhow::Result<Server> {
+    pub(crate) fn serve(&self, flags: &[&str]) -> anyhow::Result<Server> {
+        self.serve_at("127.0.0.1:0", flags)
+    }
+
+    /// The same, at an address that it had before.
+    pub(crate) fn serve_at(&self, address: &str, flags: &[&str]) -> anyhow::Result<Server> {
         let log = self.folder.join("server.log");
-        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
-        command.stdout(Stdio::piped()).stderr(fs::File::create(&log)?);
+        let mut command = self.command(&["serve", "--listen", address]);
+        command.args(flags).stdout(Stdio::piped()).stderr(fs::File::create(&log)?);
         let mut child = command.spawn()?;
         let out = child.stdout.take().context("no stdout")?;
         let mut url = String::new();
@@ -84,6 +99,15 @@ impl Record {
     /// The authority of its server's certificate.
     pub(crate) fn authority(&self) -> PathBuf {
         self.dir().join("tls/ca.crt")
+    }
+
+    /// `whodid ship`, to be started: a log to a server of this record.
+    pub(crate) fn ship(&self, server: &Server, token: &str, cluster: &str, log: &Path) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(["ship", "--server", &server.url, "--token", token, "--cluster", cluster]);
+        command.arg("--ca").arg(self.authority());
+        command.arg("--state-dir").arg(self.folder.join("ship")).arg(log);
+        command
     }
 
     /// Imports a file.
@@ -133,19 +157,46 @@ impl Record {
         Ok((printed.lines().count() as u64, started.elapsed()))
     }
 
+    /// Hands every original that a query finds to `look`, without its line end.
+    pub(crate) fn originals(
+        &self,
+        cluster: &str,
+        query: &str,
+        mut look: impl FnMut(&[u8]),
+    ) -> anyhow::Result<()> {
+        let args = ["search", query, "--cluster", cluster, "--limit", "0", "-o", "raw"];
+        let mut command = self.command(&args);
+        // There may be more than fits into memory.
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let mut out = BufReader::new(child.stdout.take().context("no stdout")?);
+        let mut line = Vec::new();
+        while out.read_until(b'\n', &mut line)? > 0 {
+            look(line.strip_suffix(b"\n").unwrap_or(&line));
+            line.clear();
+        }
+        let status = child.wait()?;
+        ensure!(status.success(), "{} failed: {status}", command::shown(&command));
+        Ok(())
+    }
+
     /// How many events of each cluster the record has.
     pub(crate) fn counts(&self) -> anyhow::Result<BTreeMap<String, u64>> {
+        self.totals("events")
+    }
+
+    /// A number of `ingest status` for each cluster, over all its sources.
+    pub(crate) fn totals(&self, what: &str) -> anyhow::Result<BTreeMap<String, u64>> {
         let (_, printed) = self.run(&["ingest", "status", "-o", "json"])?;
         let status: Value = serde_json::from_str(&printed)?;
         let sources = status.get("sources").and_then(Value::as_array);
-        let mut counts = BTreeMap::new();
+        let mut totals = BTreeMap::new();
         for source in sources.context("`ingest status` names no sources")? {
             let cluster = source.get("cluster").and_then(Value::as_str);
-            let events = source.get("events").and_then(Value::as_u64);
-            let (cluster, events) = cluster.zip(events).context("a source without a count")?;
-            *counts.entry(cluster.to_owned()).or_default() += events;
+            let count = source.get(what).and_then(Value::as_u64);
+            let (cluster, count) = cluster.zip(count).context("a source without a count")?;
+            *totals.entry(cluster.to_owned()).or_default() += count;
         }
-        Ok(counts)
+        Ok(totals)
     }
 
     /// The bytes that the record settles at: everything but the write-ahead log, and segments that
@@ -172,6 +223,11 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        self.url.rsplit('/').next().unwrap_or_default()
+    }
+
     /// The most memory that was resident at once, so far.
     pub(crate) fn peak_bytes(&self) -> anyhow::Result<u64> {
         measure::peak_of(&self.child)

@@ -7,12 +7,15 @@ use std::time::Instant;
 use clap::builder::PossibleValuesParser;
 
 use crate::command::Missing;
+use crate::e2e;
+use crate::testbed::build::MINORS;
 
 mod deny;
 mod fmt;
 mod layers;
 mod lint;
 mod once;
+mod testbed;
 mod tidy;
 mod tools;
 mod unit;
@@ -20,19 +23,21 @@ mod vectors;
 
 struct Part {
     name: &'static str,
-    run: fn() -> anyhow::Result<()>,
+    run: fn(&Args) -> anyhow::Result<()>,
 }
 
-const PARTS: [Part; 9] = [
-    Part { name: "fmt", run: fmt::run },
-    Part { name: "tidy", run: tidy::run },
-    Part { name: "layers", run: layers::run },
-    Part { name: "lint", run: lint::run },
-    Part { name: "deny", run: deny::run },
-    Part { name: "vectors", run: vectors::run },
-    Part { name: "tools", run: tools::run },
-    Part { name: "unit", run: unit::run },
-    Part { name: "once", run: once::run },
+const PARTS: [Part; 11] = [
+    Part { name: "fmt", run: |_| fmt::run() },
+    Part { name: "tidy", run: |_| tidy::run() },
+    Part { name: "layers", run: |_| layers::run() },
+    Part { name: "lint", run: |_| lint::run() },
+    Part { name: "deny", run: |_| deny::run() },
+    Part { name: "vectors", run: |_| vectors::run() },
+    Part { name: "tools", run: |_| tools::run() },
+    Part { name: "unit", run: |_| unit::run() },
+    Part { name: "testbed", run: |args| testbed::run(&args.kubernetes) },
+    Part { name: "e2e", run: |args| e2e::run(&e2e::Args::of(&args.kubernetes)) },
+    Part { name: "once", run: |_| once::run() },
 ];
 
 /// Run everything that has to be green before a commit.
@@ -44,6 +49,10 @@ pub(crate) struct Args {
     /// Run only this part.
     #[arg(long, value_name = "PART", value_parser = names())]
     only: Vec<String>,
+    /// The release of Kubernetes that the end-to-end test runs.
+    #[arg(long, value_name = "MINOR", default_value = MINORS[0],
+          value_parser = PossibleValuesParser::new(MINORS))]
+    kubernetes: String,
 }
 
 fn names() -> PossibleValuesParser {
@@ -82,7 +91,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     for part in PARTS.iter().filter(is_wanted) {
         println!("==> {}", part.name);
         let begin = Instant::now();
-        let result = (part.run)();
+        let result = (part.run)(args);
         let outcome = Outcome::of(result, args.allow_skip.iter().any(|name| name == part.name));
         rows.push(Row { name: part.name, outcome, seconds: begin.elapsed().as_secs_f64() });
     }

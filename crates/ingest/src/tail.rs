@@ -51,9 +51,6 @@ const PACKING_MAX: Micros = 60_000_000;
 /// One file is not read for longer than this before others are looked for.
 const TURN: Micros = 500_000;
 
-/// A file that was taken in whole and went away within so short a time has lost nothing.
-const UNSEEN_MAX: Micros = 5_000_000;
-
 const WAIT_MIN: Duration = Duration::from_millis(100);
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -382,7 +379,8 @@ impl<S: Sink> Tail<S> {
             self.record_gap(&open.path, (read, None), looked, now)?;
         }
         tracing::info!(file = %open.path.display(), bytes = read, "done");
-        let note = Note { path: open.path, taken: read, seen: read, is_done: true, looked: now };
+        let (taken, seen, path) = (read, read, open.path);
+        let note = Note { path, taken, seen, is_log: false, is_done: true, looked: now };
         self.notes.set(&open.follow.id, note);
         Ok(())
     }
@@ -428,12 +426,14 @@ impl<S: Sink> Tail<S> {
     }
 
     fn note_all(&mut self, now: Micros) {
-        for Open { follow, path, .. } in &self.follows {
+        for Open { follow, path, is_deleted } in &self.follows {
             // A copy may be shorter than what it was copied from.
             let before = self.notes.get(&follow.id).map_or(0, |note| note.seen);
             let (taken, seen) = (follow.taken(), follow.seen().max(before));
+            let is_log = *path == self.log || *is_deleted;
             let path = path.clone();
-            self.notes.set(&follow.id, Note { path, taken, seen, is_done: false, looked: now });
+            let note = Note { path, taken, seen, is_log, is_done: false, looked: now };
+            self.notes.set(&follow.id, note);
         }
     }
 
@@ -460,9 +460,8 @@ impl<S: Sink> Tail<S> {
                 None => 0,
             };
             let taken = note.taken.max(known);
-            let until = (note.seen > taken).then_some(note.seen);
-            if until.is_some() || now - note.looked > UNSEEN_MAX {
-                self.record_gap(&note.path, (taken, until), note.looked, now)?;
+            if let Some(range) = note.gap(taken) {
+                self.record_gap(&note.path, range, note.looked, now)?;
             }
             self.notes.remove(&id);
         }

@@ -24,6 +24,8 @@ pub(super) struct Note {
     pub(super) taken: u64,
     /// How far it was known to reach.
     pub(super) seen: u64,
+    /// Whether it was the log itself, to which lines are added.
+    pub(super) is_log: bool,
     /// Whether it was taken in whole, and nothing more was written to it.
     pub(super) is_done: bool,
     /// When it was last looked at, in microseconds since 1970.
@@ -31,8 +33,17 @@ pub(super) struct Note {
 }
 
 impl Note {
-    fn what(&self) -> (&Path, u64, u64, bool) {
-        (&self.path, self.taken, self.seen, self.is_done)
+    fn what(&self) -> (&Path, u64, u64, bool, bool) {
+        (&self.path, self.taken, self.seen, self.is_log, self.is_done)
+    }
+
+    /// What is missing of the file if it has gone, given how far it was taken in. Nobody knows how
+    /// far a log went on; what rotation had made of one was at its end.
+    pub(super) fn gap(&self, taken: u64) -> Option<(u64, Option<u64>)> {
+        if self.is_log {
+            return Some((taken, None));
+        }
+        (self.seen > taken).then_some((taken, Some(self.seen)))
     }
 }
 

@@ -359,14 +359,27 @@ fn what_went_away_unread_is_a_gap() {
 fn what_was_seen_and_not_taken_in_is_a_gap_of_known_length() {
     let mut case = Case::new();
     case.write(2);
-    case.look();
     let whole = fs::metadata(case.log()).unwrap().len();
     case.append("audit.log", "{\"half\":");
+    case.rename("audit.log", LUMBERJACK);
     case.look();
     case.restart(0);
-    fs::remove_file(case.log()).unwrap();
+    fs::remove_file(case.file(LUMBERJACK)).unwrap();
     case.look();
-    assert_eq!(case.gaps(), [("audit.log".to_owned(), whole, Some(whole + 8))]);
+    assert_eq!(case.gaps(), [(LUMBERJACK.to_owned(), whole, Some(whole + 8))]);
+}
+
+#[test]
+fn a_rotated_file_that_was_taken_in_may_go() {
+    let mut case = Case::new();
+    case.write(2);
+    case.rename("audit.log", LUMBERJACK);
+    case.write(1);
+    case.look();
+    case.restart(0);
+    fs::remove_file(case.file(LUMBERJACK)).unwrap();
+    case.look();
+    case.check();
 }
 
 /// Found by the long form of these checks: a file that had to wait for its turn was taken for one to
