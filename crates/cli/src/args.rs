@@ -68,9 +68,6 @@ Examples:
   # On this machine alone, without TLS
   whodid serve --insecure-http --listen 127.0.0.1:7443
 
-  # On the control-plane host, from its API server's log
-  whodid serve --tail prod=/var/log/kubernetes/audit/audit.log
-
 Every flag can stand in the configuration file too, for example as serve.ingest_listen, or in the
 environment, as WHODID_SERVE__INGEST_LISTEN. Flags win, then the environment.";
 
@@ -78,10 +75,7 @@ const SHIP_EXAMPLES: &str = "\
 Examples:
   # On a control-plane host, with a token made by `whodid ingest token create prod --source cp-1`
   whodid ship --server https://whodid.example.com:8443 --ca ca.crt --token-file token \\
-    --cluster prod /var/log/kubernetes/audit/audit.log
-
-Nothing is skipped: where the server is away, it waits, and the log waits on disk. What rotation
-deletes meanwhile is recorded as a gap.";
+    --cluster prod /var/log/kubernetes/audit/audit.log";
 
 const IMPORT_EXAMPLES: &str = "\
 Examples:

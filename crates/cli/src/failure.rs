@@ -48,6 +48,12 @@ impl From<whodid_store::Error> for Failure {
     }
 }
 
+impl From<whodid_ingest::tail::Error> for Failure {
+    fn from(error: whodid_ingest::tail::Error) -> Self {
+        Failure::Unavailable(error.to_string())
+    }
+}
+
 impl From<whodid_engine::Error> for Failure {
     fn from(error: whodid_engine::Error) -> Self {
         match error {

@@ -41,8 +41,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How often the folder is looked at although nothing seems to have happened in it.
 const LIST_EVERY: Micros = 5_000_000;
 
-/// A file that is no longer the log and has not grown for so long is done. A line that is cut off at
-/// its end is taken in as it is.
+/// A file that is no longer the log and has not grown for so long is done. A line that is cut off
+/// at its end is taken in as it is.
 const QUIET: Micros = 5_000_000;
 
 /// A packed file that ends too early may still be being written, for so long.
@@ -132,7 +132,7 @@ pub struct Tail<S> {
 struct Open {
     follow: Follow,
     path: PathBuf,
-    /// Whether it has lost its name; it can be read all the same, and whoever writes to it may go on.
+    /// Whether it has lost its name; it can be read, and whoever writes to it may go on.
     is_deleted: bool,
 }
 

@@ -295,12 +295,11 @@ async fn follow(
         // From here on nothing that is added is missed.
         appended.as_mut().enable();
         let mut place = follower.cursor().clone();
-        let look = match follower.look_at(&app.feed, LOOK_ROWS)? {
-            Some(look) => look,
-            None => {
-                let snapshot = app.writer.snapshot_after(place.places());
-                follower.look(&snapshot, LOOK_ROWS).await?
-            }
+        let look = if let Some(look) = follower.look_at(&app.feed, LOOK_ROWS)? {
+            look
+        } else {
+            let snapshot = app.writer.snapshot_after(place.places());
+            follower.look(&snapshot, LOOK_ROWS).await?
         };
         let begin = Instant::now();
         for row in &look.rows {

@@ -49,8 +49,9 @@ impl TailedLog {
     pub(crate) fn fault(&self) -> Option<String> {
         let folder = self.file.parent().filter(|folder| !folder.as_os_str().is_empty())?;
         let is_there = folder.is_dir();
-        (!is_there)
-            .then(|| format!("--tail {}: there is no folder {folder:?}", self.file.display()))
+        (!is_there).then(|| {
+            format!("--tail {}: there is no folder {}", self.file.display(), folder.display())
+        })
     }
 
     /// What the record calls it.

@@ -260,11 +260,13 @@ mod tests {
         all.add(&first);
         assert_eq!(all.digest, Running::identity(&first));
         let mut resumed = all;
-        (all.add(&second), resumed.add(&second));
+        all.add(&second);
+        resumed.add(&second);
         assert_eq!(all, resumed);
         // What stands where makes a difference.
         let mut other = Running::default();
-        (other.add(&second), other.add(&first));
+        other.add(&second);
+        other.add(&first);
         assert_ne!(all.digest, other.digest);
     }
 }

@@ -1,5 +1,5 @@
-//! `whodid ship`: the log of an API server, from the host it lies on to a server. How far each file is
-//! sent the server knows, with the events themselves; here nothing is kept that could be wrong.
+//! `whodid ship`: the log of an API server, from the host it lies on to a server. How far each file
+//! is sent the server knows, with the events themselves; nothing is kept here that could be wrong.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub async fn run(args: ShipArgs, config: &Config) -> Result<(), Failure> {
         let (cluster, token) = (args.cluster.clone(), token.clone());
         let sink = Remote { client: Client::new(endpoint)?, cluster, token };
         let clock = Arc::new(SystemClock);
-        let tail = Tail::new(log, &notes, sink, is_over.clone(), clock).map_err(failure)?;
+        let tail = Tail::new(log, &notes, sink, is_over.clone(), clock).map_err(Failure::from)?;
         tails.spawn_blocking(move || tail.run());
     }
     let mut first = tokio::select! {
@@ -50,13 +50,9 @@ pub async fn run(args: ShipArgs, config: &Config) -> Result<(), Failure> {
     }
     match first {
         None | Some(Ok(Ok(()))) => Ok(()),
-        Some(Ok(Err(error))) => Err(failure(error)),
+        Some(Ok(Err(error))) => Err(error.into()),
         Some(Err(panic)) => Err(Failure::Unavailable(panic.to_string())),
     }
-}
-
-fn failure(error: whodid_ingest::tail::Error) -> Failure {
-    Failure::Unavailable(error.to_string())
 }
 
 fn token(args: &ShipArgs) -> Result<String, Failure> {

@@ -1,6 +1,6 @@
-//! Which files belong to a log: the log itself, and what rotation made of it. The names are those of
-//! kube-apiserver (`audit-2026-01-02T03-04-05.678.log`, with `.gz` behind it once it is packed) and
-//! of logrotate (`audit.log.1`, `audit.log-20260102.gz`).
+//! Which files belong to a log: the log itself, and what rotation made of it. The names are those
+//! of kube-apiserver (`audit-2026-01-02T03-04-05.678.log`, with `.gz` behind it once it is packed)
+//! and of logrotate (`audit.log.1`, `audit.log-20260102.gz`).
 
 use std::fs::Metadata;
 use std::io;

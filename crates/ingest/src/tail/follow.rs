@@ -52,8 +52,8 @@ pub(super) struct Follow {
     cut_at: Option<u64>,
 }
 
-/// Finds out which file it is: its first bytes, and its identity. `None` while its first item is not
-/// whole, or where it was written anew meanwhile.
+/// Finds out which file it is: its first bytes, and its identity. `None` while its first item is
+/// not whole, or where it was written anew meanwhile.
 pub(super) fn identify(source: &Source) -> io::Result<Option<(Vec<u8>, [u8; 32])>> {
     let head = source.head(HEAD_BYTES)?;
     let Some(id) = source.identity()? else { return Ok(None) };

@@ -1,7 +1,7 @@
-//! What a tail knows of the files it has seen, kept in a small file of its own, so that a later start
-//! notices that one of them went away unread. How far files are taken in is not kept here: the
-//! record itself knows, and where the two differ, the record is right. Without this file nothing is
-//! taken in twice and nothing is missed; only a loss would go unnoticed.
+//! What a tail knows of the files it has seen, kept in a small file of its own, so that a later
+//! start notices that one of them went away unread. How far files are taken in the record itself
+//! knows, and where the two differ, the record is right. Without this file nothing is taken in
+//! twice and nothing is missed; only a loss would go unnoticed.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -61,7 +61,7 @@ impl Notes {
         let known = match read(&file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
             read => serde_json::from_slice(&read?).unwrap_or_else(|error| {
-                tracing::warn!(file = %file.display(), %error, "notes that cannot be read are begun anew");
+                tracing::warn!(file = %file.display(), %error, "notes are begun anew");
                 BTreeMap::new()
             }),
         };

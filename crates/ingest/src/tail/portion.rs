@@ -1,5 +1,5 @@
-//! Whole items of a log on their way: their bytes as they stand in the file, and how far the file is
-//! taken in with them. They can be sent as often as need be.
+//! Whole items of a log on their way: their bytes as they stand in the file, and how far the file
+//! is taken in with them. They can be sent as often as need be.
 
 use std::io::{self, Read};
 

@@ -50,7 +50,9 @@ impl Sink for Record {
             clock.0.fetch_add(*takes, Ordering::Relaxed);
         }
         let mut splitter = Splitter::default();
-        pieces.into_iter().for_each(|piece| splitter.push(&piece.unwrap()));
+        for piece in pieces {
+            splitter.push(&piece.unwrap());
+        }
         splitter.finish();
         while let Some(item) = splitter.next_item() {
             taken.items.push(match item {
@@ -382,8 +384,8 @@ fn a_rotated_file_that_was_taken_in_may_go() {
     case.check();
 }
 
-/// Found by the long form of these checks: a file that had to wait for its turn was taken for one to
-/// which nothing is added any more, and cut in the middle of a line.
+/// Found by the long form of these checks: a file that had to wait for its turn was taken for one
+/// to which nothing is added any more, and cut in the middle of a line.
 #[test]
 fn a_file_that_waits_for_its_turn_is_not_done() {
     let mut case = Case::new();
