@@ -76,7 +76,7 @@ current_context: c
     ] {
         assert!(faults.iter().any(|fault| fault.starts_with(part)), "{part}: {faults:#?}");
     }
-    assert_eq!(faults.len(), 10, "{faults:#?}");
+    assert_eq!(faults.len(), 11, "{faults:#?}");
 }
 
 #[test]
