@@ -197,6 +197,11 @@ async fn a_part_of_a_file_is_taken_in_once() {
     assert_eq!(send(item(3), Some("somewhere")).await, 400);
     assert_eq!(running.originals().await.len(), 3);
     assert_eq!(send(part, None).await, 200);
-    assert_eq!(running.originals().await.len(), 5);
+    let leaf = async |seq: u64| {
+        let url = format!("{}/api/v1/events/prod/{seq}", running.server.url);
+        let request = client.get(url).bearer_auth(&running.server.read_token);
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!((leaf(4).await, leaf(5).await), (200, 404));
     running.server.stop().await.unwrap();
 }
