@@ -11,17 +11,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::timeout;
-use whodid_event::{Gap, Micros, time};
+use whodid_event::Micros;
 use whodid_store::{Clock, SourcePosition};
 
 mod files;
 mod follow;
+mod gaps;
 mod local;
 mod notes;
+mod patience;
 mod portion;
 #[cfg(test)]
 mod tests;
@@ -33,7 +33,6 @@ use crate::source::{Inode, Packing, Source};
 use files::{Candidate, Trace};
 use follow::{Follow, State};
 use notes::{Note, Notes};
-use portion::Content;
 
 /// How often files are looked at; many programs that follow logs wait longer.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -50,9 +49,6 @@ const PACKING_MAX: Micros = 60_000_000;
 
 /// One file is not read for longer than this before others are looked for.
 const TURN: Micros = 500_000;
-
-const WAIT_MIN: Duration = Duration::from_millis(100);
-const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Why lines could not be handed over.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,8 +115,10 @@ pub struct Tail<S> {
     identities: HashMap<Trace, [u8; 32]>,
     /// When the folder was last listed.
     listed: Option<Micros>,
-    /// Since when there are files whose first line cannot be read.
-    unknown_since: Option<Micros>,
+    /// Whether there are files that cannot be read yet.
+    is_any_unknown: bool,
+    /// Since when files are missing that were not done, by their identities.
+    missing: HashMap<String, Micros>,
     /// What the folder was then.
     folder: Option<(i64, i64)>,
     stop: watch::Receiver<bool>,
@@ -177,7 +175,8 @@ impl<S: Sink> Tail<S> {
             follows: Vec::new(),
             identities: HashMap::new(),
             listed: None,
-            unknown_since: None,
+            is_any_unknown: false,
+            missing: HashMap::new(),
             folder: None,
             stop,
             runtime: Handle::current(),
@@ -226,10 +225,7 @@ impl<S: Sink> Tail<S> {
         self.close_done()?;
         let now = self.clock.now();
         self.note_all(now);
-        // One of those may be the file that seems to be missing.
-        if self.unknown_since.is_none_or(|since| now - since >= PACKING_MAX) {
-            self.record_gaps(now)?;
-        }
+        self.record_gaps(now)?;
         // Without notes, only a loss would go unnoticed.
         if let Err(error) = self.notes.save() {
             tracing::warn!(log = %self.log.display(), %error, "notes cannot be written");
@@ -261,7 +257,8 @@ impl<S: Sink> Tail<S> {
             || folder != self.folder
             || self.listed.is_none_or(|listed| self.clock.now() - listed >= LIST_EVERY)
             // A file without a whole first line is not followed yet, and changes nothing.
-            || !self.is_log_followed();
+            || !self.is_log_followed()
+            || !self.missing.is_empty();
         self.folder = folder;
         Ok(is_due)
     }
@@ -273,28 +270,24 @@ impl<S: Sink> Tail<S> {
     /// Finds files that are not followed yet.
     fn discover(&mut self) -> Result<()> {
         let candidates = files::list(&self.log).map_err(failed(&self.log))?;
-        let now = self.clock.now();
-        self.listed = Some(now);
+        self.listed = Some(self.clock.now());
         let mut present = Vec::new();
-        let mut is_unknown = false;
+        self.is_any_unknown = false;
         self.follows.iter_mut().for_each(|open| open.is_deleted = true);
         for candidate in &candidates {
             if let Some(open) = self.followed(candidate) {
                 (open.is_deleted, open.path) = (false, candidate.path.clone());
                 continue;
             }
-            match self.identify(candidate) {
+            let is_known = match self.identify(candidate) {
                 Some(id) => {
                     present.push(id);
-                    self.begin(candidate, id)?;
+                    self.begin(candidate, id)?
                 }
-                None => is_unknown |= candidate.metadata.len() > 0,
-            }
+                None => candidate.metadata.len() == 0,
+            };
+            self.is_any_unknown |= !is_known;
         }
-        self.unknown_since = match self.unknown_since {
-            since @ Some(_) if is_unknown => since,
-            _ => is_unknown.then_some(now),
-        };
         let traces: Vec<Trace> = candidates.iter().map(Candidate::trace).collect();
         self.identities.retain(|trace, _| traces.contains(trace));
         let place = |open: &Open| {
@@ -321,25 +314,26 @@ impl<S: Sink> Tail<S> {
         Some(id)
     }
 
-    /// Follows a file, unless it is another copy of one that is followed, or done already.
-    fn begin(&mut self, candidate: &Candidate, id: [u8; 32]) -> Result<()> {
+    /// Follows a file, unless it is another copy of one that is followed, or done already;
+    /// `false` if it cannot be read yet as far as it is taken in.
+    fn begin(&mut self, candidate: &Candidate, id: [u8; 32]) -> Result<bool> {
         if self.follows.iter().any(|open| open.follow.id == id) {
-            return Ok(());
+            return Ok(true);
         }
         // Written anew since it was found, it is found again.
         let Some((source, head, _)) = open(candidate).filter(|(_, _, now)| *now == id) else {
-            return Ok(());
+            return Ok(false);
         };
         let length = candidate.metadata.len();
         let is_plain = source.packing == Packing::Plain;
         let done = self.notes.get(&id).filter(|note| note.is_done);
         if done.is_some_and(|note| !is_plain || length <= note.taken) {
-            return Ok(());
+            return Ok(true);
         }
         let known = self.until_done(|sink| sink.known(&id))?;
         if is_plain && length < farthest(&known) {
             // A copy from before the last lines were written: all of it is in the record.
-            return Ok(());
+            return Ok(true);
         }
         match Follow::new((source, head), id, &known, self.clock.now()) {
             Ok(follow) => {
@@ -349,9 +343,10 @@ impl<S: Sink> Tail<S> {
             }
             Err(error) => {
                 tracing::debug!(file = %candidate.path.display(), %error, "not readable yet");
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// What became of a file whose content has gone: another holds it now, or what was read is all
@@ -423,105 +418,5 @@ impl<S: Sink> Tail<S> {
             }
         }
         Ok(())
-    }
-
-    fn note_all(&mut self, now: Micros) {
-        for Open { follow, path, is_deleted } in &self.follows {
-            // A copy may be shorter than what it was copied from.
-            let before = self.notes.get(&follow.id).map_or(0, |note| note.seen);
-            let (taken, seen) = (follow.taken(), follow.seen().max(before));
-            let is_log = *path == self.log || *is_deleted;
-            let path = path.clone();
-            let note = Note { path, taken, seen, is_log, is_done: false, looked: now };
-            self.notes.set(&follow.id, note);
-        }
-    }
-
-    /// Forgets files that were done and are gone.
-    fn forget_done(&mut self, present: &[[u8; 32]]) {
-        for (id, note) in self.notes.all() {
-            if note.is_done && !present.iter().any(|present| whodid_store::hex(present) == id) {
-                self.notes.remove(&id);
-            }
-        }
-    }
-
-    /// Records what went away unread: files that were not done and are nowhere any more.
-    fn record_gaps(&mut self, now: Micros) -> Result<()> {
-        for (id, note) in self.notes.all() {
-            if note.is_done
-                || self.follows.iter().any(|open| whodid_store::hex(&open.follow.id) == id)
-            {
-                continue;
-            }
-            // More may have been taken in than was noted in the end.
-            let known = match whodid_store::unhex(&id) {
-                Some(id) => farthest(&self.until_done(|sink| sink.known(&id))?),
-                None => 0,
-            };
-            let taken = note.taken.max(known);
-            if let Some(range) = note.gap(taken) {
-                self.record_gap(&note.path, range, note.looked, now)?;
-            }
-            self.notes.remove(&id);
-        }
-        Ok(())
-    }
-
-    fn record_gap(
-        &self,
-        file: &Path,
-        range: (u64, Option<u64>),
-        looked: Micros,
-        found: Micros,
-    ) -> Result<()> {
-        let (log, file) = (self.log.to_string_lossy(), file.to_string_lossy());
-        let gap = Gap::new(log, file, range, time::format(looked), time::format(found));
-        tracing::error!("{gap}");
-        let mut line = serde_json::to_vec(&gap).unwrap_or_default();
-        line.push(b'\n');
-        self.hand_over(&Portion { content: Content::Memory(Bytes::from(line)), position: None })
-    }
-
-    /// Hands a portion over, however long that takes.
-    fn hand_over(&self, portion: &Portion) -> Result<()> {
-        self.until_done(|sink| sink.take(portion))
-    }
-
-    /// Does what may have to be tried for long.
-    fn until_done<'s, T, F>(&'s self, ask: impl Fn(&'s S) -> F) -> Result<T>
-    where
-        F: Future<Output = Result<T, Trouble>> + 's,
-    {
-        let mut wait = WAIT_MIN;
-        loop {
-            match self.runtime.block_on(ask(&self.sink)) {
-                Ok(done) => {
-                    if wait > WAIT_MIN {
-                        tracing::info!(log = %self.log.display(), "going on");
-                    }
-                    return Ok(done);
-                }
-                Err(Trouble::Lasting(why)) => return Err(Error::Refused(why)),
-                Err(Trouble::Passing(why)) => {
-                    if wait == WAIT_MIN {
-                        let log = self.log.display();
-                        tracing::warn!(%log, "{why}; trying again until it succeeds");
-                    }
-                    self.pause(wait)?;
-                    wait = (wait * 2).min(WAIT_MAX);
-                }
-            }
-        }
-    }
-
-    /// Waits, unless it is told to stop.
-    fn pause(&self, time: Duration) -> Result<()> {
-        let mut stop = self.stop.clone();
-        let stopped = async { stop.wait_for(|is_over| *is_over).await.map(drop) };
-        match self.runtime.block_on(async { timeout(time, stopped).await }) {
-            Err(_) => Ok(()),
-            Ok(_) => Err(Error::Stopped),
-        }
     }
 }
