@@ -18,7 +18,6 @@ use crate::product::{Record, Server};
 
 mod history;
 mod loss;
-mod random;
 mod scenario;
 mod ship;
 mod stored;

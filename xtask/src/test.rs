@@ -20,19 +20,21 @@ mod tidy;
 mod tools;
 mod unit;
 mod vectors;
+mod wasm;
 
 struct Part {
     name: &'static str,
     run: fn(&Args) -> anyhow::Result<()>,
 }
 
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 12] = [
     Part { name: "fmt", run: |_| fmt::run() },
     Part { name: "tidy", run: |_| tidy::run() },
     Part { name: "layers", run: |_| layers::run() },
     Part { name: "lint", run: |_| lint::run() },
     Part { name: "deny", run: |_| deny::run() },
     Part { name: "vectors", run: |_| vectors::run() },
+    Part { name: "wasm", run: |_| wasm::run() },
     Part { name: "tools", run: |_| tools::run() },
     Part { name: "unit", run: |_| unit::run() },
     Part { name: "testbed", run: |args| testbed::run(&args.kubernetes) },

@@ -45,6 +45,9 @@ pub enum Command {
     /// Show one event, whole
     #[command(after_help = SHOW_EXAMPLES)]
     Show(ShowArgs),
+    /// Check that a transparency log has an entry, from files alone
+    #[command(after_help = VERIFY_EXAMPLES)]
+    Verify(VerifyArgs),
     /// Look after what comes in
     Ingest(IngestArgs),
     /// Merge and compress what is stored; answers stay the same
@@ -122,6 +125,11 @@ Examples:
 
   # Exactly the bytes that came in
   whodid show prod/18231 -o raw";
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  # A proof, the entry it is about, and whose signatures are believed (c2sp.org/tlog-policy)
+  whodid verify event.tlog-proof --entry event.json --policy policy.txt";
 
 const COMPLETION_EXAMPLES: &str = "\
 Examples:
@@ -204,6 +212,20 @@ pub struct ShipArgs {
     /// Folder for what is known of the files; how far they are sent, the server knows
     #[arg(long, value_name = "DIR", env = "STATE_DIRECTORY", default_value = "./whodid-ship")]
     pub state_dir: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// Proof (c2sp.org/tlog-proof)
+    #[arg(value_name = "PROOF")]
+    pub proof: PathBuf,
+    /// The entry, byte for byte
+    #[arg(long, value_name = "FILE")]
+    pub entry: PathBuf,
+    /// Which logs and witnesses are believed (c2sp.org/tlog-policy); never take it from the server
+    /// that the proof came from
+    #[arg(long, value_name = "FILE")]
+    pub policy: PathBuf,
 }
 
 #[derive(Args, Debug)]

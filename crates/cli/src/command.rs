@@ -22,6 +22,7 @@ pub mod serve;
 pub mod ship;
 pub mod show;
 pub mod tail;
+pub mod verify;
 pub mod who;
 
 /// What a command asks.

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 pub enum Failure {
     /// Nothing was found; the sentence says what was looked for.
     NothingFound(String),
+    /// What should be proved is not; the sentence says why.
+    Refuted(String),
     /// The command line makes no sense.
     Usage(String),
     /// The record cannot be read or written.
@@ -26,6 +28,7 @@ impl Failure {
                 eprintln!("{message}");
                 return ExitCode::from(1);
             }
+            Failure::Refuted(message) => (1, message),
             Failure::OutputClosed => return ExitCode::SUCCESS,
             Failure::Usage(message) => (2, message),
             Failure::Unavailable(message) => (3, message),

@@ -102,6 +102,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Search(args) => command::search::run(args, &config()?).await,
         Command::Who(args) => command::who::run(args).await,
         Command::Show(args) => command::show::run(args, &config()?).await,
+        Command::Verify(args) => command::verify::run(&args),
         Command::Ingest(args) => command::ingest::run(args).await,
         Command::Compact(args) => command::compact::run(args).await,
         Command::Demo(args) => command::demo::run(args).await,

@@ -18,7 +18,7 @@ mod template;
 mod tests;
 
 use draw::Cluster;
-use random::Random;
+pub use random::Random;
 use template::{Template, members};
 
 /// One request in this many is logged when it is received, too.

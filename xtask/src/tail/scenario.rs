@@ -4,11 +4,11 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
+use whodid_testkit::generate::Random;
 
 use super::history::now;
 use super::loss::{self, Down, Gap};
-use super::random::Random;
 use super::writer::{Plan, Signals};
 use super::{LOOK_EVERY, Stand};
 
@@ -109,8 +109,15 @@ pub(super) fn loss(stand: &Stand<'_>) -> anyhow::Result<Vec<String>> {
     let mut gaps: Vec<Gap> = stored.others.iter().filter_map(|text| Gap::parse(text)).collect();
     stored.others.retain(|text| Gap::parse(text).is_none());
     println!("stopped {} times, {} gaps on record", downs.len(), gaps.len());
-    if stand.args.is_broken && !gaps.is_empty() {
-        gaps.remove(0);
+    if stand.args.is_broken {
+        let named = |gaps: &[Gap]| loss::judge(&written, &stored, gaps, &downs).named;
+        let without =
+            |i| [gaps.get(..i), gaps.get(i + 1..)].into_iter().flatten().flatten().cloned();
+        // Of a file that is whole anyway, nobody would miss it.
+        let needed = (0..gaps.len())
+            .find(|i| named(&without(*i).collect::<Vec<_>>()) < named(&gaps))
+            .context("no gap names what is missing")?;
+        gaps.remove(needed);
     }
     let mut judgement = loss::judge(&written, &stored, &gaps, &downs);
     println!(

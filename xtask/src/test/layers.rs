@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::command;
 
 /// Every crate of the workspace and the ones it may name; tests may name the testkit as well.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     (
         "whodid-cli",
         &[
@@ -20,6 +20,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
             "whodid-store",
             "whodid-query",
             "whodid-event",
+            "whodid-tlog",
         ],
     ),
     (
@@ -32,6 +33,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ("whodid-store", &["whodid-event"]),
     ("whodid-query", &["whodid-event"]),
     ("whodid-event", &[]),
+    ("whodid-tlog", &[]),
     ("whodid-testkit", &[]),
     ("xtask", &["whodid-testkit"]),
 ];
@@ -39,12 +41,13 @@ const LAYERS: [(&str, &[&str]); 10] = [
 const TESTKIT: &str = "whodid-testkit";
 
 /// Foreign crates that have owners: whom outside of tests no other crate may name them.
-const OWNED: [(&str, &[&str]); 10] = [
+const OWNED: [(&str, &[&str]); 11] = [
     ("anyhow", &["whodid-cli", "xtask"]),
     ("arrow", &["whodid-store", "whodid-engine"]),
     ("axum", &["whodid-server"]),
     ("clap", &["whodid-cli", "xtask"]),
     ("deltalake", &["whodid-store"]),
+    ("ed25519-dalek", &["whodid-tlog"]),
     ("object_store", &["whodid-store", "whodid-engine"]),
     ("parquet", &["whodid-store", "whodid-engine"]),
     ("reqwest", &["whodid-api"]),
@@ -53,7 +56,7 @@ const OWNED: [(&str, &[&str]); 10] = [
 ];
 
 /// Crates that do no I/O and compile in seconds, tests included.
-const PURE: [&str; 4] = ["whodid-event", "whodid-query", "whodid-testkit", "xtask"];
+const PURE: [&str; 5] = ["whodid-event", "whodid-query", "whodid-tlog", "whodid-testkit", "xtask"];
 /// What none of them may reach, however indirectly.
 const IMPURE: [&str; 7] =
     ["tokio", "datafusion", "deltalake", "arrow", "parquet", "object_store", "reqwest"];

@@ -16,3 +16,4 @@ mod remote;
 mod serve;
 mod ship;
 mod support;
+mod verify;

@@ -252,12 +252,12 @@ impl Follow {
         let held = usize::try_from(self.taken.saturating_sub(self.held_from)).unwrap_or(usize::MAX);
         self.held.drain(..held.min(self.held.len()));
         self.held_from = self.taken;
-        // Between two items there is nothing to remember: after an outage dozens of files are open.
-        let is_between = self.boundary == Position { offset: self.taken, items: 0 };
-        if is_between && self.held.iter().all(u8::is_ascii_whitespace) {
+        // After an outage dozens of files are open: each keeps no more than what it has begun.
+        if self.boundary == (Position { offset: self.taken, items: 0 }) {
             self.held.shrink_to_fit();
             self.splitter = Splitter::resume(self.boundary);
             self.splitter.push(&self.held);
+            self.all = self.running;
         }
     }
 }

@@ -1,12 +1,15 @@
 //! Numbers at random, the same for the same seed: SplitMix64 (Steele, Lea and Flood, 2014), which
 //! passes the usual tests and takes a nanosecond.
 
+use std::time::Duration;
+
 /// A sequence of numbers at random.
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Random {
+    /// The sequence of a seed.
+    pub fn new(seed: u64) -> Random {
         Random(seed)
     }
 
@@ -19,9 +22,15 @@ impl Random {
     }
 
     /// A number from 0 to `end`, without `end`.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         let scaled = (u128::from(self.next()) * end as u128) >> 64;
         usize::try_from(scaled).expect("it is below `end`")
+    }
+
+    /// A time between two others.
+    pub fn between(&mut self, from: Duration, to: Duration) -> Duration {
+        let micros = usize::try_from(to.saturating_sub(from).as_micros()).unwrap_or(usize::MAX);
+        from + Duration::from_micros(self.below(micros) as u64)
     }
 
     /// True once in `n` times.
@@ -63,4 +72,21 @@ impl Random {
 #[expect(clippy::cast_possible_truncation, reason = "that is what it is for")]
 pub(super) fn whole(number: f64) -> i64 {
     number as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_the_same_numbers() {
+        let draw = |seed| {
+            let mut random = Random::new(seed);
+            let (from, to) = (Duration::from_millis(2), Duration::from_millis(3));
+            (random.below(1_000), random.between(from, to), random.below(1_000))
+        };
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+        assert!((2_000..3_000).contains(&draw(7).1.as_micros()));
+    }
 }
