@@ -39,6 +39,13 @@ pub(crate) fn query(bytes: &[u8]) {
     }
 }
 
+/// No tile is seventeen hashes wide.
+pub(crate) fn tlog(bytes: &[u8]) {
+    if *IS_WANTED && let Ok(text) = str::from_utf8(bytes) {
+        assert!(whodid_tlog::Tile::parse(text).is_none_or(|tile| tile.width != 17));
+    }
+}
+
 /// A frame holds fewer than a million events.
 pub(crate) fn wal_frame(bytes: &[u8]) {
     if *IS_WANTED && let Ok((frame, _)) = Frame::decode(&crate::wal_frame_check::sealed(bytes)) {

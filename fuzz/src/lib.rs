@@ -11,6 +11,8 @@ mod event_check;
 mod event_list_check;
 #[path = "../checks/query.rs"]
 mod query_check;
+#[path = "../checks/tlog.rs"]
+mod tlog_check;
 #[path = "../checks/wal_frame.rs"]
 mod wal_frame_check;
 
@@ -48,6 +50,12 @@ pub fn event_list(bytes: &[u8]) -> bool {
 pub fn query(bytes: &[u8]) -> bool {
     broken::query(bytes);
     query_check::check(bytes)
+}
+
+/// Any bytes as a file of a transparency log.
+pub fn tlog(bytes: &[u8]) -> bool {
+    broken::tlog(bytes);
+    tlog_check::check(bytes)
 }
 
 /// Any bytes as a frame of the write-ahead log.
