@@ -12,10 +12,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use whodid_testkit::generate::{Generator, Options};
+use whodid_testkit::generate::{Generator, Options, Random};
 
 use super::history::{Content, History, Line, now, utc};
-use super::random::Random;
 
 /// One line in this many is counted and not written when the check is broken on purpose.
 const LOST_ONE_IN: usize = 10_000;
