@@ -125,8 +125,7 @@ impl Note {
         };
         let mut found = Err(Error::Unsigned(verifier.name.clone()));
         for signature in self.signatures.iter().filter(is_its) {
-            let time = verifier.check(&self.text, &signature.bytes);
-            found = Ok(time.ok_or_else(|| Error::Forged(verifier.name.clone()))?);
+            found = Ok(verifier.check(&self.text, &signature.bytes)?);
         }
         found
     }
@@ -251,21 +250,22 @@ impl Verifier {
         [a, b, c, d]
     }
 
-    /// The time of a signature that is right.
-    fn check(&self, text: &str, bytes: &[u8]) -> Option<Option<u64>> {
+    /// Checks a signature, and returns the time that it says.
+    fn check(&self, text: &str, signature: &[u8]) -> Result<Option<u64>, Error> {
+        let forged = || Error::Forged(self.name.clone());
         let (time, bytes) = match self.kind {
-            Kind::Ed25519 => (None, bytes),
+            Kind::Ed25519 => (None, signature),
             Kind::Cosignature => {
-                let (time, bytes) = bytes.split_first_chunk()?;
-                // It must not exceed 2^63 - 1.
-                let time = u64::from_be_bytes(*time);
-                (Some(time).filter(|time| *time >> 63 == 0).map(Some)?, bytes)
+                let (time, bytes) = signature.split_first_chunk().ok_or_else(forged)?;
+                (Some(u64::from_be_bytes(*time)), bytes)
             }
         };
-        let signature = Ed25519::from_slice(bytes).ok()?;
-        let message = self.kind.message(text, time.unwrap_or(0));
-        self.key.verify_strict(&message, &signature).ok()?;
-        Some(time)
+        // It must not exceed 2^63 - 1 (tlog-cosignature, Format).
+        let is_time = time.is_none_or(|time| time >> 63 == 0);
+        let signature = Ed25519::from_slice(bytes).ok().filter(|_| is_time).ok_or_else(forged)?;
+        let message = self.kind.message(text, time.unwrap_or_default());
+        self.key.verify_strict(&message, &signature).map_err(|_| forged())?;
+        Ok(time)
     }
 }
 

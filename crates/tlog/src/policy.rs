@@ -91,7 +91,10 @@ impl Policy {
             }
             ["witness", name, vkey] | ["witness", name, vkey, _] => {
                 let witness = key(vkey, Kind::Cosignature)?;
-                let is_it = |member: &Member| matches!(member, Member::Witness(other) if other.key() == witness.key());
+                let is_it = |member: &Member| match member {
+                    Member::Witness(other) => other.key() == witness.key(),
+                    Member::Group(..) => false,
+                };
                 if self.members.values().any(is_it) {
                     return Err("the witness's key is there already".to_owned());
                 }

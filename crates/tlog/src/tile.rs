@@ -157,7 +157,9 @@ impl<E, F: Fn(Tile) -> Result<Vec<Hash>, E>> Nodes for Tiles<F> {
 /// tile's own hash in the tile above.
 pub fn root(hashes: &[Hash]) -> Hash {
     let mut range = CompactRange::default();
-    hashes.iter().for_each(|hash| range.append(*hash, |_, _| {}));
+    for hash in hashes {
+        range.append(*hash, |_, _| {});
+    }
     range.root()
 }
 
