@@ -11,6 +11,13 @@ use whodid_server::TailedLog;
 
 use crate::complete;
 
+mod examples;
+
+use examples::{
+    COMPLETION_EXAMPLES, IMPORT_EXAMPLES, SEARCH_EXAMPLES, SERVE_EXAMPLES, SHIP_EXAMPLES,
+    SHOW_EXAMPLES, TAIL_EXAMPLES, VERIFY_EXAMPLES, WHO_EXAMPLES,
+};
+
 /// Who did what, when, from where and why in a Kubernetes cluster
 #[derive(Debug, Parser)]
 #[command(name = "whodid", version, max_term_width = 100)]
@@ -61,80 +68,6 @@ pub enum Command {
     #[command(after_help = COMPLETION_EXAMPLES)]
     Completion(CompletionArgs),
 }
-
-const SERVE_EXAMPLES: &str = "\
-Examples:
-  # Let the API server of cluster prod send, from another machine
-  whodid ingest token create prod --source control-plane-1
-  whodid serve --ingest-listen 0.0.0.0:8443 --tls-name whodid.example.com
-
-  # On this machine alone, without TLS
-  whodid serve --insecure-http --listen 127.0.0.1:7443
-
-Every flag can stand in the configuration file too, for example as serve.ingest_listen, or in the
-environment, as WHODID_SERVE__INGEST_LISTEN. Flags win, then the environment.";
-
-const SHIP_EXAMPLES: &str = "\
-Examples:
-  # On a control-plane host, with a token made by `whodid ingest token create prod --source cp-1`
-  whodid ship --server https://whodid.example.com:8443 --ca ca.crt --token-file token \\
-    --cluster prod /var/log/kubernetes/audit/audit.log";
-
-const IMPORT_EXAMPLES: &str = "\
-Examples:
-  # Take in what an API server has logged so far, rotated files too
-  whodid import /var/log/kubernetes/audit/*.log*
-
-  # Take in another cluster's events from a pipe, keeping secrets in
-  zcat audit.log.gz | whodid import --cluster staging --redaction off -";
-
-const SEARCH_EXAMPLES: &str = "\
-Examples:
-  # Deletions in a namespace during the last two hours
-  whodid search verb:delete -n payments --since 2h
-
-  # What people were refused, as JSON lines
-  whodid search outcome:denied actor_kind:human -o jsonl
-
-  # A word in anything that was sent or answered
-  whodid search 'body:\"xmrig\"'";
-
-const TAIL_EXAMPLES: &str = "\
-Examples:
-  # What people do, as it happens
-  whodid tail actor_kind:human -action:read
-
-  # Every exec and every refusal, from the server of a configured context, as JSON lines
-  whodid tail 'action:exec OR outcome:denied' --context prod -o jsonl";
-
-const WHO_EXAMPLES: &str = "\
-Examples:
-  # Who deleted a namespace?
-  whodid who deleted ns/payments
-
-  # Who opened a shell in these pods?
-  whodid who exec pod/web-* -n shop
-
-  # Who changed a deployment, or tried to?
-  whodid who changed deploy/web -n shop --attempts";
-
-const SHOW_EXAMPLES: &str = "\
-Examples:
-  # One event with its bodies
-  whodid show prod/18231
-
-  # Exactly the bytes that came in
-  whodid show prod/18231 -o raw";
-
-const VERIFY_EXAMPLES: &str = "\
-Examples:
-  # A proof, the entry it is about, and whose signatures are believed (c2sp.org/tlog-policy)
-  whodid verify event.tlog-proof --entry event.json --policy policy.txt";
-
-const COMPLETION_EXAMPLES: &str = "\
-Examples:
-  # Load completion into this shell
-  source <(whodid completion bash)";
 
 /// Where the record is, unless said otherwise.
 pub const DATA_DIR: &str = "./whodid-data";

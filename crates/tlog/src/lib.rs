@@ -1,16 +1,16 @@
 //! Transparency logs as C2SP and RFC 6962 describe them: Merkle trees, proofs, tiles, signed notes,
 //! checkpoints, cosignatures, proof files and what is sent to witnesses.
 //!
-//! It has no I/O, no clock and no randomness, and keeps nothing: what a leaf holds, where hashes are
-//! stored, and whose keys are trusted is left to others. Parsers accept exactly one spelling of
+//! It has no I/O, no clock and no randomness, and keeps nothing: what a leaf holds, where hashes
+//! are stored, and whose keys are trusted is left to others. Parsers accept exactly one spelling of
 //! everything, so that a file with any bit changed is another file or none.
 //!
 //! | module | source |
 //! |---|---|
 //! | [`hash`], [`range`], [`proof`] | RFC 6962 §2.1, RFC 9162 §2.1 |
 //! | [`tile`] | <https://c2sp.org/tlog-tiles@v0.1.0> |
-//! | [`note`] | <https://c2sp.org/signed-note@v1.0.0> |
-//! | [`checkpoint`] | <https://c2sp.org/tlog-checkpoint@v1.0.0>, <https://c2sp.org/tlog-cosignature> |
+//! | [`note`] | <https://c2sp.org/signed-note@v1.0.0>, <https://c2sp.org/tlog-cosignature> |
+//! | [`checkpoint`] | <https://c2sp.org/tlog-checkpoint@v1.0.0> |
 //! | [`file`](mod@file) | <https://c2sp.org/tlog-proof> |
 //! | [`policy`] | <https://c2sp.org/tlog-policy> |
 //! | [`witness`] | <https://c2sp.org/tlog-witness@v1.0.0> |

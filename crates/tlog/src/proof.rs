@@ -148,7 +148,8 @@ pub fn verify_consistency(old: Head, new: Head, path: &[Hash]) -> Result<(), Err
     if old_root == old.root && new_root == new.root { Ok(()) } else { Err(Error::Root) }
 }
 
-/// The way from a node to the root, with the last node of the same level: `fn` and `sn` of RFC 9162.
+/// The way from a node to the root, with the last node of the same level: `fn` and `sn` of
+/// RFC 9162.
 struct Walk {
     at: u64,
     last: u64,

@@ -135,7 +135,10 @@ proptest! {
     #[test]
     fn any_note_reads_back(
         text in "([ -~é—]{0,9}\n){1,5}",
-        signatures in prop::collection::vec(("[a-z./—]{1,9}", any::<[u8; 4]>(), prop::collection::vec(any::<u8>(), 0..80)), 1..9),
+        signatures in prop::collection::vec(
+            ("[a-z./—]{1,9}", any::<[u8; 4]>(), prop::collection::vec(any::<u8>(), 0..80)),
+            1..9,
+        ),
     ) {
         let mut note = Note::new(text).unwrap();
         for (name, id, bytes) in signatures {

@@ -204,7 +204,11 @@ impl Harm {
 
 proptest! {
     #[test]
-    fn a_proof_that_was_harmed_is_none(size in 1..2_000u64, a: prop::sample::Index, harm in harm()) {
+    fn a_proof_that_was_harmed_is_none(
+        size in 1..2_000u64,
+        a: prop::sample::Index,
+        harm in harm(),
+    ) {
         let log = Log::of(size);
         let index = a.index(usize::try_from(size).unwrap()) as u64;
         let head = log.head(size);
@@ -227,7 +231,8 @@ proptest! {
         hashes in prop::collection::vec(any::<[u8; 32]>(), 0..70),
     ) {
         let path: Vec<Hash> = hashes.into_iter().map(Hash).collect();
-        let (old, new) = (Head { size: sizes.0, root: leaf(0) }, Head { size: sizes.1, root: leaf(1) });
+        let old = Head { size: sizes.0, root: leaf(0) };
+        let new = Head { size: sizes.1, root: leaf(1) };
         prop_assert!(verify_consistency(old, new, &path).is_err());
         prop_assert!(verify_inclusion(new, sizes.2, leaf(2), &path).is_err());
     }
