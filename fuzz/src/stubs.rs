@@ -19,7 +19,7 @@ pub(crate) mod disk {
 }
 
 pub(crate) mod error {
-    pub(crate) type Result<T> = std::result::Result<T, Error>;
+    pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
     #[derive(Debug)]
     pub(crate) enum Error {

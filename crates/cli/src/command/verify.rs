@@ -21,7 +21,8 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
         |why: &dyn std::fmt::Display| Failure::Refuted(format!("{}: {why}", args.proof.display()));
     let proof = ProofFile::parse(&proof).map_err(|error| failed(&error))?;
     let checkpoint = policy.open(&proof.checkpoint).map_err(|error| failed(&error))?;
-    proof.verify_in(&entry, &checkpoint).map_err(|error| failed(&error))?;
+    let held = proof.verify_in(&entry, &checkpoint);
+    held.map_err(|error| failed(&file::Error::from(error)))?;
     print(&format!(
         "verified: leaf {} of {}, in its tree of {} leaves\n",
         proof.index, checkpoint.origin, checkpoint.head.size
