@@ -110,10 +110,14 @@ impl Follow {
 
     /// How far it is known to reach: of a packed file, as far as it was read.
     pub(super) fn seen(&self) -> u64 {
-        match (self.source.packing, self.source.metadata()) {
-            (Packing::Plain, Ok(metadata)) => self.read.max(metadata.len()),
-            _ => self.read,
-        }
+        let length = match (self.source.packing, self.source.metadata()) {
+            (Packing::Plain, Ok(metadata)) => metadata.len(),
+            _ => 0,
+        };
+        // The length may be that of what came into its place. The head is looked at behind it.
+        let head = self.source.head(HEAD_BYTES);
+        let is_same = length <= self.read || head.is_ok_and(|head| head.starts_with(&self.head));
+        if is_same { self.read.max(length) } else { self.read }
     }
 
     /// How far it was read.
