@@ -48,19 +48,36 @@ pub(crate) fn tool(package: &str, version: &str) -> anyhow::Result<PathBuf> {
 
 /// A Python interpreter with exactly these packages from PyPI, `NAME==VERSION` each.
 pub(crate) fn python(packages: &[&str]) -> anyhow::Result<PathBuf> {
+    venv("python", &packages.join("\n"), |pip| pip.args(packages))
+}
+
+/// A Python interpreter in the folder `name`, with exactly the packages that a file lists by their
+/// hashes.
+pub(crate) fn python_locked(name: &str, requirements: &Path) -> anyhow::Result<PathBuf> {
+    let wanted = fs::read_to_string(requirements)
+        .with_context(|| format!("cannot read {}", requirements.display()))?;
+    venv(name, &wanted, |pip| pip.args(["--require-hashes", "--requirement"]).arg(requirements))
+}
+
+/// An environment in the folder `name`, made anew unless what is `wanted` is there already.
+fn venv(
+    name: &str,
+    wanted: &str,
+    packages: impl FnOnce(&mut Command) -> &mut Command,
+) -> anyhow::Result<PathBuf> {
     command::require("python3", "install it with its module `venv`")?;
-    let folder = folder()?.join("python");
+    let folder = folder()?.join(name);
     let python = folder.join("bin/python");
     let installed = folder.join("installed");
-    let wanted = packages.join("\n");
     if fs::read_to_string(&installed).is_ok_and(|found| found == wanted) {
         return Ok(python);
     }
-    let missing = |error: anyhow::Error| Missing(format!("{}: {error:#}", packages.join(" ")));
+    let missing = |error: anyhow::Error| Missing(format!("packages of Python: {error:#}"));
     let mut venv = Command::new("python3");
     command::run(venv.args(["-m", "venv", "--clear"]).arg(&folder)).map_err(missing)?;
-    let pip = ["-m", "pip", "install", "--quiet", "--no-deps"];
-    command::run(Command::new(&python).args(pip).args(packages)).map_err(missing)?;
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--no-deps"]);
+    command::run(packages(&mut pip)).map_err(missing)?;
     fs::write(installed, wanted)?;
     Ok(python)
 }

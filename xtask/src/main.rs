@@ -1,8 +1,10 @@
 //! The tasks of this repository: `cargo xtask test` runs everything that has to be green before a
-//! commit; `e2e` is its part with a real control plane, by itself; `fuzz` looks longer for input
-//! that breaks a parser, `bench` and `load` measure, `soak` kills.
+//! commit; `e2e` and `oracles` are parts of it by themselves, a real control plane and verifiers
+//! that others wrote; `fuzz` looks longer for input that breaks a parser, `bench` and `load`
+//! measure, `soak` kills, `tamper` forges.
 //!
-//! Nothing here depends on the product's crates, so that it compiles in seconds.
+//! Of the product's crates it depends on `whodid_tlog` only, which is small: so it compiles in
+//! seconds.
 
 #![allow(
     clippy::disallowed_methods,
@@ -24,10 +26,12 @@ mod e2e;
 mod fuzz;
 mod load;
 mod measure;
+mod oracles;
 mod product;
 mod repository;
 mod soak;
 mod tail;
+mod tamper;
 mod test;
 mod testbed;
 
@@ -38,8 +42,10 @@ enum Task {
     E2e(e2e::Args),
     Fuzz(fuzz::Args),
     Load(load::Args),
+    Oracles(oracles::Args),
     Soak(soak::Args),
     Tail(tail::Args),
+    Tamper(tamper::Args),
     Test(test::Args),
 }
 
@@ -49,8 +55,10 @@ fn main() -> ExitCode {
         Task::E2e(args) => e2e::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Fuzz(args) => fuzz::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Load(args) => load::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Oracles(args) => oracles::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Soak(args) => soak::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Tail(args) => tail::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Tamper(args) => tamper::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Test(args) => Ok(test::run(&args)),
     };
     result.unwrap_or_else(|error| {

@@ -7,11 +7,12 @@ use std::time::Instant;
 use clap::builder::PossibleValuesParser;
 
 use crate::command::Missing;
-use crate::e2e;
 use crate::testbed::build::MINORS;
+use crate::{e2e, oracles};
 
 mod deny;
 mod fmt;
+mod fuzzing;
 mod layers;
 mod lint;
 mod once;
@@ -27,7 +28,7 @@ struct Part {
     run: fn(&Args) -> anyhow::Result<()>,
 }
 
-const PARTS: [Part; 12] = [
+const PARTS: [Part; 14] = [
     Part { name: "fmt", run: |_| fmt::run() },
     Part { name: "tidy", run: |_| tidy::run() },
     Part { name: "layers", run: |_| layers::run() },
@@ -35,6 +36,8 @@ const PARTS: [Part; 12] = [
     Part { name: "deny", run: |_| deny::run() },
     Part { name: "vectors", run: |_| vectors::run() },
     Part { name: "wasm", run: |_| wasm::run() },
+    Part { name: "fuzzing", run: |_| fuzzing::run() },
+    Part { name: "oracles", run: |_| oracles::run(&oracles::Args::default()) },
     Part { name: "tools", run: |_| tools::run() },
     Part { name: "unit", run: |_| unit::run() },
     Part { name: "testbed", run: |args| testbed::run(&args.kubernetes) },

@@ -11,11 +11,13 @@ use whodid_server::TailedLog;
 
 use crate::complete;
 
+mod evidence;
 mod examples;
 
+pub use evidence::{ExportArgs, LedgerCommand, ProveArgs, VerifyArgs};
 use examples::{
-    COMPLETION_EXAMPLES, IMPORT_EXAMPLES, SEARCH_EXAMPLES, SERVE_EXAMPLES, SHIP_EXAMPLES,
-    SHOW_EXAMPLES, TAIL_EXAMPLES, VERIFY_EXAMPLES, WHO_EXAMPLES,
+    COMPLETION_EXAMPLES, EXPORT_EXAMPLES, IMPORT_EXAMPLES, PROVE_EXAMPLES, SEARCH_EXAMPLES,
+    SERVE_EXAMPLES, SHIP_EXAMPLES, SHOW_EXAMPLES, TAIL_EXAMPLES, VERIFY_EXAMPLES, WHO_EXAMPLES,
 };
 
 /// Who did what, when, from where and why in a Kubernetes cluster
@@ -52,9 +54,18 @@ pub enum Command {
     /// Show one event, whole
     #[command(after_help = SHOW_EXAMPLES)]
     Show(ShowArgs),
-    /// Check that a transparency log has an entry, from files alone
+    /// Prove that the record has an event
+    #[command(after_help = PROVE_EXAMPLES)]
+    Prove(ProveArgs),
+    /// Write evidence that is checked without the record
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export(ExportArgs),
+    /// Verify that the record is what was signed, or check a proof
     #[command(after_help = VERIFY_EXAMPLES)]
     Verify(VerifyArgs),
+    /// Look at the logs that the record is proved with
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
     /// Look after what comes in
     Ingest(IngestArgs),
     /// Merge and compress what is stored; answers stay the same
@@ -145,20 +156,6 @@ pub struct ShipArgs {
     /// Folder for what is known of the files; how far they are sent, the server knows
     #[arg(long, value_name = "DIR", env = "STATE_DIRECTORY", default_value = "./whodid-ship")]
     pub state_dir: PathBuf,
-}
-
-#[derive(Args, Debug)]
-pub struct VerifyArgs {
-    /// Proof (c2sp.org/tlog-proof)
-    #[arg(value_name = "PROOF")]
-    pub proof: PathBuf,
-    /// The entry, byte for byte
-    #[arg(long, value_name = "FILE")]
-    pub entry: PathBuf,
-    /// Which logs and witnesses are believed (c2sp.org/tlog-policy); never take it from the server
-    /// that the proof came from
-    #[arg(long, value_name = "FILE")]
-    pub policy: PathBuf,
 }
 
 #[derive(Args, Debug)]

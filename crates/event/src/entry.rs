@@ -17,6 +17,10 @@ use crate::json::{self, Pairs, span_of};
 use crate::split::Oversized;
 use crate::time::{self, Micros};
 
+mod draft;
+
+pub use draft::{Drafts, Received};
+
 /// An entry is at most this long, as a leaf of C2SP tlog-tiles is (`uint16` length).
 pub const ENTRY_BYTES_MAX: usize = 65_535;
 
@@ -132,12 +136,7 @@ pub fn entry(
         Content::Raw(bytes) => raw(&mut out, place, key, bytes),
         Content::Oversized(oversized) => {
             raw(&mut out, place, key, &oversized.head);
-            let sha256 = oversized.sha256.iter().fold(String::new(), |mut hex, byte| {
-                // Writing to a String cannot fail.
-                let _written = write!(hex, "{byte:02x}");
-                hex
-            });
-            let _written = write!(out, ",\"bytes\":{},\"sha256\":\"{sha256}\"", oversized.bytes);
+            out.push_str(&oversized_members(oversized));
         }
     }
     out.push('}');
@@ -145,24 +144,40 @@ pub fn entry(
 }
 
 fn head(place: &Place<'_>) -> String {
+    let tail = tail(place.cluster, place.source, place.received);
+    format!(r#"{{"v":1,"seq":{}{tail}"#, place.seq)
+}
+
+/// What follows the place in the members that all entries have.
+fn tail(cluster: &str, source: &str, received: Micros) -> String {
     let text = |text: &str| serde_json::Value::from(text).to_string();
-    format!(
-        r#"{{"v":1,"seq":{},"cluster":{},"source":{},"received":"{}""#,
-        place.seq,
-        text(place.cluster),
-        text(place.source),
-        time::format(place.received)
-    )
+    let (cluster, source) = (text(cluster), text(source));
+    let received = time::format(received);
+    format!(r#","cluster":{cluster},"source":{source},"received":"{received}""#)
 }
 
 fn raw(out: &mut String, place: &Place<'_>, key: &BlockKey, bytes: &[u8]) {
-    let value = format!("\"{}\"", BASE64.encode(bytes));
+    let value = raw_value(bytes);
     out.push_str(",\"raw\":");
     if bytes.len() > RAW_BYTES_MAX {
         out.push_str(&shown(&commitment(&salt(key, place.seq, "raw"), "raw", value.as_bytes())));
     } else {
         out.push_str(&value);
     }
+}
+
+fn raw_value(bytes: &[u8]) -> String {
+    format!("\"{}\"", BASE64.encode(bytes))
+}
+
+/// What an entry says of an event that was too long, besides its beginning.
+fn oversized_members(oversized: &Oversized) -> String {
+    let sha256 = oversized.sha256.iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _written = write!(hex, "{byte:02x}");
+        hex
+    });
+    format!(",\"bytes\":{},\"sha256\":\"{sha256}\"", oversized.bytes)
 }
 
 /// How a committed value stands in the entry.

@@ -8,7 +8,7 @@ use arrow::array::{ArrayRef, StringViewArray, StringViewBuilder, UInt32Array};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use whodid_event::encode::{Form, encode};
-use whodid_event::entry::{self, RAW_BYTES_MAX};
+use whodid_event::entry::{self, Drafts, RAW_BYTES_MAX};
 use whodid_event::redact::{Finding, RuleSet, redact};
 use whodid_event::split::{EVENT_BYTES_MAX, Item, Oversized};
 use whodid_event::{Event, NotAnEvent};
@@ -16,6 +16,7 @@ use whodid_event::{Event, NotAnEvent};
 use crate::columns::Builders;
 use crate::dedupe::{Fingerprint, Fingerprints};
 use crate::error::{Error, Result};
+use crate::ledger::meta;
 use crate::positions::SourcePosition;
 use crate::row;
 use crate::wal::record::{Kind, Record, UNPACKED_BYTES_MAX};
@@ -41,6 +42,11 @@ pub fn check_cluster(name: &str) -> Result<()> {
         && name.bytes().all(is_inner)
         && !name.starts_with('-')
         && !name.ends_with('-');
+    if name == meta::NAME {
+        return Err(Error::Invalid(format!(
+            "{name:?} cannot name a cluster: it is the log of what is done with the record itself"
+        )));
+    }
     if fits {
         return Ok(());
     }
@@ -55,6 +61,7 @@ pub struct Batch {
     pub(crate) position: Option<SourcePosition>,
     pub(crate) columns: Vec<ArrayRef>,
     pub(crate) bodies: Bodies,
+    pub(crate) drafts: Drafts,
     pub(crate) fingerprints: Vec<Fingerprint>,
     pub(crate) rows: usize,
     /// The records for the write-ahead log, packed, and their length when unpacked.
@@ -66,6 +73,7 @@ pub struct Batch {
 }
 
 /// The bodies of a batch; `row` counts within the batch.
+#[derive(Clone)]
 pub(crate) struct Bodies {
     pub(crate) row: UInt32Array,
     pub(crate) member: StringViewArray,
@@ -122,6 +130,7 @@ impl Preparer {
             source: source.into(),
             builders: Builders::new(),
             bodies: BodyBuilders::default(),
+            drafts: Drafts::default(),
             fingerprints: Vec::new(),
             records: Vec::new(),
             rows: 0,
@@ -162,6 +171,7 @@ pub struct BatchBuilder {
     source: Arc<str>,
     builders: Builders,
     bodies: BodyBuilders,
+    drafts: Drafts,
     fingerprints: Vec<Fingerprint>,
     records: Vec<u8>,
     rows: usize,
@@ -238,6 +248,8 @@ impl BatchBuilder {
         let form = Form::of(event).filter(|form| encode(event, *form) == text);
         row::fill(&mut self.builders, event)?;
         let committed = self.add_bodies(event, [record.request, record.response]);
+        self.drafts.push_event(text, committed);
+        let committed = committed.map(|body| body.is_some());
         if let Some(form) = form {
             self.builders.form.append_value(row::form_name(form));
         } else {
@@ -252,9 +264,9 @@ impl BatchBuilder {
         self.end_row()
     }
 
-    /// Puts bodies aside; what returns is which of the two went.
-    fn add_bodies(&mut self, event: &Event<'_>, redacted: [bool; 2]) -> [bool; 2] {
-        let mut committed = [false; 2];
+    /// Puts bodies aside; what returns are those that went.
+    fn add_bodies<'e>(&mut self, event: &Event<'e>, redacted: [bool; 2]) -> [Option<&'e str>; 2] {
+        let mut committed = [None; 2];
         let columns = [&mut self.builders.request_object, &mut self.builders.response_object];
         let bodies = [event.request_object, event.response_object];
         let members = entry::BODY_NAMES.into_iter().zip(bodies).zip(redacted);
@@ -268,7 +280,7 @@ impl BatchBuilder {
             }
             column.append_value(COMMITTED);
             self.bodies.add(self.rows, name, body.get());
-            *went = true;
+            *went = Some(body.get());
         }
         committed
     }
@@ -280,6 +292,7 @@ impl BatchBuilder {
             record.append(&mut self.records, bytes);
         }
         self.fingerprints.push(self.preparer.fingerprints.of_bytes(bytes));
+        self.drafts.push_raw(bytes);
         self.add_raw_row(bytes, reason.to_string())
     }
 
@@ -290,6 +303,7 @@ impl BatchBuilder {
             record.append_oversized(&mut self.records, oversized);
         }
         self.fingerprints.push(self.preparer.fingerprints.of_bytes(&oversized.sha256));
+        self.drafts.push_oversized(oversized);
         self.builders.raw_size.append_value(oversized.bytes.cast_signed());
         self.builders.raw_sha256.append_value(oversized.sha256);
         let limit = EVENT_BYTES_MAX >> 20;
@@ -346,6 +360,7 @@ impl BatchBuilder {
                 json: self.bodies.texts.finish(),
                 bytes: self.bodies.bytes,
             },
+            drafts: self.drafts,
             fingerprints: self.fingerprints,
             rows: self.rows,
             payload,

@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 
 use crate::error::{Error, Result};
 use crate::flush::{Tables, blocking, checkpoint_if_due, put_file};
+use crate::ledger::Handle;
 use crate::memtable::{Files, Shared};
 use crate::object::DiskStore;
 use crate::rebuild::{decode, fetch};
@@ -48,18 +49,20 @@ pub(crate) async fn run(
     shared: &Shared,
     tables: &Arc<Mutex<Tables>>,
     store: &DiskStore,
+    ledger: &Handle,
 ) -> Result<Report> {
+    let writing = Writing { shared, tables, store, ledger };
     let mut report = Report::default();
     let files = Arc::clone(&shared.lock().files);
     // Bodies first: their order is taken from the events of the same leaves, whatever file these
     // are in.
     for group in groups(&covered(&files)) {
         let merged = merge_bodies(store, &files.events, &group).await?;
-        replace(shared, tables, store, Table::Bodies, &group, merged, &mut report).await?;
+        replace(&writing, Table::Bodies, &group, merged, &mut report).await?;
     }
     for group in groups(&files.events) {
         let merged = merge_events(store, &group).await?;
-        replace(shared, tables, store, Table::Events, &group, merged, &mut report).await?;
+        replace(&writing, Table::Events, &group, merged, &mut report).await?;
     }
     let mut tables = tables.lock().await;
     report.files_deleted = tables.events.vacuum(GRACE).await? + tables.bodies.vacuum(GRACE).await?;
@@ -162,17 +165,24 @@ async fn merge_bodies(
     .await
 }
 
+/// What a merged file is written with.
+struct Writing<'a> {
+    shared: &'a Shared,
+    tables: &'a Arc<Mutex<Tables>>,
+    store: &'a DiskStore,
+    ledger: &'a Handle,
+}
+
 /// Puts the merged file in the place of its group.
 async fn replace(
-    shared: &Shared,
-    tables: &Arc<Mutex<Tables>>,
-    store: &DiskStore,
+    writing: &Writing<'_>,
     table: Table,
     group: &[DataFile],
     merged: NewFile,
     report: &mut Report,
 ) -> Result<()> {
-    put_file(store, table.name(), &merged).await?;
+    let Writing { shared, tables, store, ledger } = writing;
+    put_file(store, ledger, table.name(), &merged).await?;
     let commit =
         Commit { add: vec![merged.listed()], remove: group.to_vec(), watermarks: Vec::new() };
     let mut tables = tables.lock().await;

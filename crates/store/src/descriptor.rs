@@ -15,6 +15,9 @@ pub(crate) const FILE: &str = "store.json";
 /// The format this program reads and writes.
 pub const FORMAT: u32 = 1;
 
+/// What origins begin with, before the identifier of the store.
+const ORIGIN: &str = "whodid.invalid/";
+
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// What a data directory is.
@@ -53,14 +56,18 @@ impl Descriptor {
         Ok(Some(found))
     }
 
+    /// What a new store is, whose logs have these origins already or any.
+    pub(crate) fn new(origin: Option<&str>) -> Self {
+        let id = origin.and_then(|origin| origin.strip_prefix(ORIGIN));
+        let id = id.map_or_else(|| uuid::Uuid::new_v4().to_string(), str::to_owned);
+        Descriptor { format: FORMAT, origin: format!("{ORIGIN}{id}"), id }
+    }
+
     /// Makes a new store.
-    pub(crate) fn create(store: &DiskStore) -> Result<Self> {
-        let id = uuid::Uuid::new_v4().to_string();
-        let origin = format!("whodid.invalid/{id}");
-        let made = Descriptor { format: FORMAT, id, origin };
-        let mut text = serde_json::to_vec_pretty(&made).unwrap_or_default();
+    pub(crate) fn create(self, store: &DiskStore) -> Result<Self> {
+        let mut text = serde_json::to_vec_pretty(&self).unwrap_or_default();
         text.push(b'\n');
         store.create(FILE, text)?;
-        Ok(made)
+        Ok(self)
     }
 }

@@ -1,22 +1,26 @@
 //! The flusher: moves frozen memtables into segments, in the one order that survives a crash at
 //! any step, and deletes log files whose events are safe there. One per writer, in the background.
 //!
-//! Order: bodies file, bodies commit, events file, positions, events commit. The commit of `events`
-//! is the only watermark; bodies that were committed before a crash are not written again.
+//! Order: bodies file, its seal, bodies commit, events file, its seal, positions, events commit,
+//! checkpoint, tiles. The commit of `events` is the only watermark; bodies that were committed
+//! before a crash are not written again.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::{ObjectStore, PutMode, PutOptions, PutPayload, path::Path};
+use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use whodid_event::time::Micros;
 
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
+use crate::ledger::{Handle, Record, Seal};
 use crate::memtable::{Files, Frozen, Limits, Run, Shared};
 use crate::object::DiskStore;
+use crate::positions::hex;
 use crate::segment;
 use crate::sequencer::Request;
 use crate::table::{BODIES, Commit, DeltaLog, EVENTS, NewFile, TableLog};
@@ -54,7 +58,10 @@ pub(crate) struct Flusher {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) limits: Limits,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ledger: Handle,
     pub(crate) requests: mpsc::WeakSender<Request>,
+    /// The newest log file whose events are in segments, and not in a tree that is durable.
+    pub(crate) uncovered: Option<u64>,
     pub(crate) retired: VecDeque<Retired>,
 }
 
@@ -72,6 +79,9 @@ impl Flusher {
                     false
                 }
             };
+            if let Err(error) = self.cover().await {
+                self.trouble(error).await;
+            }
             if let Err(error) = self.delete_retired() {
                 self.trouble(error).await;
             }
@@ -80,7 +90,7 @@ impl Flusher {
             }
             let (is_closing, is_idle) = {
                 let state = self.shared.lock();
-                (state.is_closing, state.frozen.is_empty())
+                (state.is_closing, state.frozen.is_empty() && state.uncovered == 0)
             };
             if is_closing && is_idle {
                 self.shared.moved_on();
@@ -136,7 +146,7 @@ impl Flusher {
 
         let files = tables.files()?;
         self.publish(files);
-        self.retired.push_back(Retired { number: frozen.wal_number, since: self.clock.now() });
+        self.uncovered = Some(frozen.wal_number);
         checkpoint_if_due(&mut tables).await?;
         Ok(true)
     }
@@ -146,14 +156,30 @@ impl Flusher {
         let mut state = self.shared.lock();
         state.files = Arc::new(files);
         state.frozen.pop_front();
+        state.uncovered += 1;
         state.flush_trouble = None;
         drop(state);
         self.shared.moved_on();
     }
 
+    /// Makes the trees durable that have the newest segments: a start needs the log files until
+    /// then.
+    async fn cover(&mut self) -> Result<()> {
+        let Some(number) = self.uncovered else { return Ok(()) };
+        self.ledger.cover().await?;
+        self.uncovered = None;
+        self.retired.push_back(Retired { number, since: self.clock.now() });
+        let mut state = self.shared.lock();
+        state.uncovered = 0;
+        state.flush_trouble = None;
+        drop(state);
+        self.shared.moved_on();
+        Ok(())
+    }
+
     async fn put(&self, table: &'static str, files: &[NewFile]) -> Result<()> {
         for file in files {
-            put_file(&self.store, table, file).await?;
+            put_file(&self.store, &self.ledger, table, file).await?;
         }
         Ok(())
     }
@@ -181,15 +207,21 @@ impl Flusher {
     }
 }
 
-/// Writes a segment's file, durably.
-pub(crate) async fn put_file(store: &DiskStore, table: &'static str, file: &NewFile) -> Result<()> {
-    let path = Path::from(format!("{table}/{}", file.path));
+/// Writes a segment's file, durably, and seals it: from then on it is known what its bytes are.
+pub(crate) async fn put_file(
+    store: &DiskStore,
+    ledger: &Handle,
+    table: &'static str,
+    file: &NewFile,
+) -> Result<()> {
+    let path = format!("{table}/{}", file.path);
     let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
     store
-        .put_opts(&path, PutPayload::from_bytes(file.bytes.clone()), options)
+        .put_opts(&Path::from(path.as_str()), PutPayload::from_bytes(file.bytes.clone()), options)
         .await
-        .map_err(|error| crate::object::own(path.as_ref(), error))?;
-    Ok(())
+        .map_err(|error| crate::object::own(&path, error))?;
+    let (bytes, sha256) = (file.bytes.len() as u64, hex(&Sha256::digest(&file.bytes).into()));
+    ledger.record(vec![Record::Seal(Seal { path, bytes, sha256 })]).await
 }
 
 /// Checkpoints both tables once enough commits have gathered, never inside one.

@@ -3,7 +3,7 @@
 //! of a body that is gone from it. A key file is durable before the first leaf that needs it is
 //! acknowledged.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rand::TryRngCore;
@@ -69,16 +69,47 @@ impl Keys {
 ///
 /// # Errors
 /// The key file cannot be read.
-pub(crate) fn block_key(disk: &dyn Disk, cluster: &str, seq: u64) -> Result<BlockKey> {
-    let path = path(cluster, seq);
-    let read = |source| Error::Read { path: path.clone(), source };
-    let bytes = disk::read(disk, &path, (FILE_KEYS * KEY_BYTES) as u64).map_err(read)?;
-    let block = usize::try_from(seq % FILE_LEAVES / BLOCK_LEAVES).unwrap_or(usize::MAX);
-    let (keys, _) = bytes.as_chunks::<KEY_BYTES>();
-    keys.get(block).copied().ok_or_else(|| Error::Format {
-        path: path.clone(),
-        why: "the key file is too short; put it back from a copy".into(),
-    })
+pub(crate) fn block_key(disk: &Arc<dyn Disk>, cluster: &str, seq: u64) -> Result<BlockKey> {
+    BlockKeys::new(Arc::clone(disk)).of(cluster, seq).copied()
+}
+
+/// Reads block keys, one file after the other.
+#[derive(Debug)]
+pub(crate) struct BlockKeys {
+    disk: Arc<dyn Disk>,
+    /// The key file of each cluster that was read last, by its number.
+    read: HashMap<String, (u64, Vec<BlockKey>)>,
+}
+
+impl BlockKeys {
+    pub(crate) fn new(disk: Arc<dyn Disk>) -> Self {
+        BlockKeys { disk, read: HashMap::new() }
+    }
+
+    /// The key of the block that `seq` is in.
+    ///
+    /// # Errors
+    /// The key file cannot be read.
+    pub(crate) fn of(&mut self, cluster: &str, seq: u64) -> Result<&BlockKey> {
+        let number = seq / FILE_LEAVES;
+        if self.read.get(cluster).is_none_or(|(read, _)| *read != number) {
+            let keys = self.file(cluster, seq)?;
+            self.read.insert(cluster.to_owned(), (number, keys));
+        }
+        let block = usize::try_from(seq % FILE_LEAVES / BLOCK_LEAVES).unwrap_or(usize::MAX);
+        let key = self.read.get(cluster).and_then(|(_, keys)| keys.get(block));
+        key.ok_or_else(|| Error::Format {
+            path: path(cluster, seq),
+            why: "the key file is too short; put it back from a copy".into(),
+        })
+    }
+
+    fn file(&self, cluster: &str, seq: u64) -> Result<Vec<BlockKey>> {
+        let path = path(cluster, seq);
+        let bytes = disk::read(&*self.disk, &path, (FILE_KEYS * KEY_BYTES) as u64);
+        let bytes = bytes.map_err(|source| Error::Read { path, source })?;
+        Ok(bytes.as_chunks().0.to_vec())
+    }
 }
 
 /// Returns the clusters that ever had an event: each has a folder of keys.

@@ -130,8 +130,12 @@ pub(crate) struct State {
     pub(crate) frozen: VecDeque<Arc<Frozen>>,
     pub(crate) files: Arc<Files>,
     pub(crate) positions: Positions,
+    /// Log files whose events are in segments, and not in a tree that is durable.
+    pub(crate) uncovered: usize,
     /// Why segments cannot be written at the moment.
     pub(crate) flush_trouble: Option<String>,
+    /// Why trees cannot be signed at the moment.
+    pub(crate) ledger_trouble: Option<String>,
     /// Why the writer has stopped for good.
     pub(crate) fatal: Option<Arc<Error>>,
     pub(crate) is_closing: bool,
@@ -180,10 +184,6 @@ struct Inner {
 }
 
 impl Shared {
-    pub(crate) fn new(state: State) -> Self {
-        Shared(Arc::new(Inner { state: Mutex::new(state), ..Inner::default() }))
-    }
-
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         // Every change under the lock is complete before anything that could panic.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -2,14 +2,18 @@
 //! acknowledged before it was taken: the log files are opened first, then `events`, then `bodies`,
 //! so that nothing can slip from one into the other unseen.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+
+use whodid_tlog::Signer;
 
 use crate::dedupe::Fingerprints;
 use crate::descriptor::Descriptor;
 use crate::disk::{Disk, RealDisk};
 use crate::error::{Error, Result};
 use crate::health::Health;
+use crate::ledger::{self, Evidence, Signed};
 use crate::memtable::{Files, Run};
 use crate::object::DiskStore;
 use crate::recover;
@@ -20,7 +24,7 @@ use crate::writer::{open_tables, watermarks};
 /// A reader of a store.
 #[derive(Debug)]
 pub struct Reader {
-    disk: Arc<dyn Disk>,
+    pub(crate) disk: Arc<dyn Disk>,
     store: DiskStore,
     descriptor: Descriptor,
 }
@@ -62,7 +66,7 @@ impl Reader {
         let log = replay::open_all(&*self.disk)?;
         let tables = open_tables(&self.store).await?;
         let watermarks = watermarks(&tables, &*self.disk).await?;
-        let recovered = recover::read(&log, &watermarks, &Fingerprints::new())?;
+        let recovered = recover::read(&log, &watermarks, &Fingerprints::new(), None)?;
         let mut files = tables.files()?;
         // Bodies above the watermark belong to events that are still in the log.
         files.bodies.retain(|file| {
@@ -71,6 +75,35 @@ impl Reader {
         let warnings = recovered.losses.iter().map(ToString::to_string).collect();
         let runs = recovered.frozen.into_iter().flat_map(|frozen| frozen.runs).collect();
         Ok(self.pin(files, runs, warnings))
+    }
+
+    /// Proves that the log of a cluster has events; `None` if no checkpoint covers all of them yet.
+    ///
+    /// # Errors
+    /// The record cannot be read, has no such event, or is not the one that was signed.
+    pub async fn prove(&self, cluster: &str, seqs: &BTreeSet<u64>) -> Result<Option<Evidence>> {
+        let Some(signed) = Signed::read(&self.disk, cluster)? else { return Ok(None) };
+        let snapshot = self.snapshot().await?;
+        let Some(proven) = signed.prove(&snapshot, seqs).await? else { return Ok(None) };
+        Ok(Some(Evidence { signed, snapshot, proven }))
+    }
+
+    /// The key that exports of this record are signed with; it is no log's.
+    ///
+    /// # Errors
+    /// It cannot be read, or not be made.
+    pub fn export_signer(&self) -> Result<Signer> {
+        let files = ledger::log::Files { disk: Arc::clone(&self.disk), store: self.store.clone() };
+        ledger::log::export_signer(&files, &self.descriptor.origin)
+    }
+
+    /// The keys of all logs, as the record names them (c2sp.org/tlog-policy): what auditors are
+    /// given before they need it.
+    ///
+    /// # Errors
+    /// A file of the ledger is damaged.
+    pub fn policy(&self) -> Result<String> {
+        ledger::policy_of_all(&*self.disk)
     }
 
     fn pin(&self, files: Files, runs: Vec<Run>, warnings: Vec<String>) -> Snapshot {

@@ -2,12 +2,17 @@
 //! in segments already, read back and fingerprinted anew.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
 use bytes::Bytes;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowPredicateFn, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowFilter,
+};
 use whodid_event::Event;
 use whodid_event::time::Micros;
 
@@ -83,6 +88,27 @@ pub(crate) async fn fetch(store: &DiskStore, table: Table, file: &DataFile) -> R
 
 /// Decodes a whole file of a table into batches of the schema's types.
 pub(crate) fn decode(table: Table, bytes: &Bytes) -> Result<Vec<RecordBatch>> {
+    batches(reader(table, bytes)?)
+}
+
+/// Decodes the rows whose `seq` is in a range.
+pub(crate) fn decode_range(
+    table: Table,
+    bytes: &Bytes,
+    range: &Range<u64>,
+) -> Result<Vec<RecordBatch>> {
+    let reader = reader(table, bytes)?;
+    let range = range.start.cast_signed()..range.end.cast_signed();
+    let seq = ProjectionMask::columns(reader.parquet_schema(), ["seq"]);
+    let is_wanted = ArrowPredicateFn::new(seq, move |batch| {
+        let seqs = batch.column(0).as_primitive_opt::<Int64Type>();
+        let is_wanted = |seq: &i64| Some(range.contains(seq));
+        Ok(seqs.into_iter().flat_map(|seqs| seqs.values().iter().map(is_wanted)).collect())
+    });
+    batches(reader.with_row_filter(RowFilter::new(vec![Box::new(is_wanted)])))
+}
+
+fn reader(table: Table, bytes: &Bytes) -> Result<ParquetRecordBatchReaderBuilder<Bytes>> {
     // Few batches: what belongs to the rows of one is looked up anew for each.
     const BATCH_ROWS: usize = 65_536;
     let schema = match table {
@@ -91,7 +117,11 @@ pub(crate) fn decode(table: Table, bytes: &Bytes) -> Result<Vec<RecordBatch>> {
     };
     let options = ArrowReaderOptions::new().with_schema(schema);
     let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes.clone(), options)?;
-    Ok(reader.with_batch_size(BATCH_ROWS).build()?.collect::<Result<Vec<_>, _>>()?)
+    Ok(reader.with_batch_size(BATCH_ROWS))
+}
+
+fn batches(reader: ParquetRecordBatchReaderBuilder<Bytes>) -> Result<Vec<RecordBatch>> {
+    Ok(reader.build()?.collect::<Result<Vec<_>, _>>()?)
 }
 
 fn prints(

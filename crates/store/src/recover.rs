@@ -8,12 +8,15 @@ use std::sync::Arc;
 use whodid_event::redact::RuleSet;
 use whodid_event::time::{Micros, day};
 use whodid_event::{Event, NotAnEvent};
+use whodid_tlog::Hash;
 
 use crate::batch::{Batch, Preparer};
 use crate::chunk::{Chunk, push_merging};
 use crate::dedupe::{Fingerprint, Fingerprints};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
+use crate::keys::BlockKeys;
+use crate::ledger::Leaves;
 use crate::memtable::{Frozen, Run};
 use crate::positions::{Positions, SourcePosition};
 use crate::wal::frame::Frame;
@@ -33,6 +36,9 @@ pub(crate) struct Recovered {
     /// What the duplicate window has to know of these events, in order.
     pub(crate) prints: Vec<(Arc<str>, Fingerprint, u64, Micros)>,
     pub(crate) positions: Vec<(Arc<str>, SourcePosition)>,
+    /// The hashes of the leaves of each cluster, frame by frame, behind the index of the first;
+    /// read only for a writer.
+    pub(crate) leaves: BTreeMap<Arc<str>, Vec<(u64, Vec<Hash>)>>,
     pub(crate) last_received: Micros,
     /// Where a torn end of a file begins.
     pub(crate) torn: Vec<(String, u64)>,
@@ -40,11 +46,13 @@ pub(crate) struct Recovered {
     pub(crate) losses: Vec<Error>,
 }
 
-/// Reads the log files, which must be all there are, in order.
+/// Reads the log files, which must be all there are, in order; leaves are hashed if their keys are
+/// given.
 pub(crate) fn read(
     files: &[WalFile],
     watermarks: &Watermarks,
     fingerprints: &Fingerprints,
+    keys: Option<&Arc<dyn Disk>>,
 ) -> Result<Recovered> {
     let mut recovered = Recovered::default();
     for (i, file) in files.iter().enumerate() {
@@ -65,7 +73,7 @@ pub(crate) fn read(
             }
             Ok(())
         })?;
-        let runs = recovered.load(&file.path, &frames, fingerprints)?;
+        let runs = recovered.load(&file.path, &frames, fingerprints, keys)?;
         if !runs.is_empty() {
             let memory = runs.iter().flat_map(|run| &run.chunks).map(|chunk| chunk.memory).sum();
             recovered.frozen.push(Frozen { wal_number: file.number, runs, memory });
@@ -104,14 +112,22 @@ impl Recovered {
         path: &str,
         frames: &[Frame],
         fingerprints: &Fingerprints,
+        keys: Option<&Arc<dyn Disk>>,
     ) -> Result<Vec<Run>> {
         let preparer =
             Preparer { rules: Arc::new(RuleSet::off()), fingerprints: fingerprints.clone() };
         let mut runs = Vec::new();
-        for (frame, batch) in
-            frames.iter().zip(in_parallel(frames, |frame| unpack(&preparer, path, frame)))
-        {
-            let batch = batch?;
+        let unpacked = in_parallel(frames, |frame| -> Result<_> {
+            let batch = unpack(&preparer, path, frame)?;
+            let hashes = keys.map(|keys| hashes(frame, &batch, keys)).transpose()?;
+            Ok((batch, hashes))
+        });
+        for (frame, unpacked) in frames.iter().zip(unpacked) {
+            let (batch, hashes) = unpacked?;
+            if let Some(hashes) = hashes {
+                let leaves = self.leaves.entry(Arc::clone(&frame.cluster)).or_default();
+                leaves.push((frame.first_seq, hashes));
+            }
             for (seq, print) in (frame.first_seq..).zip(&batch.fingerprints) {
                 self.prints.push((Arc::clone(&frame.cluster), *print, seq, frame.received));
             }
@@ -120,6 +136,19 @@ impl Recovered {
         }
         Ok(runs)
     }
+}
+
+/// The hashes of a frame's leaves.
+fn hashes(frame: &Frame, batch: &Batch, keys: &Arc<dyn Disk>) -> Result<Vec<Hash>> {
+    let leaves = Leaves {
+        cluster: Arc::clone(&frame.cluster),
+        source: Arc::clone(&frame.source),
+        first_seq: frame.first_seq,
+        received: frame.received,
+        drafts: batch.drafts.clone(),
+        bodies: batch.bodies.clone(),
+    };
+    leaves.hashes(&mut BlockKeys::new(Arc::clone(keys)))
 }
 
 /// Applies `work` to each of `items` on all cores; results keep their order.

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::dedupe::{Marks, Window};
 use crate::error::Result;
 use crate::keys::Keys;
+use crate::ledger::{Handle, Leaves};
 use crate::memtable::{Limits, Shared};
 use crate::wal::Log;
 use crate::wal::frame::Frame;
@@ -56,6 +57,7 @@ pub(crate) struct Sequence {
 pub(crate) struct Sequencer {
     pub(crate) log: Log,
     pub(crate) keys: Keys,
+    pub(crate) ledger: Handle,
     pub(crate) sequences: HashMap<Arc<str>, Sequence>,
     pub(crate) last_received: Micros,
     pub(crate) shared: Shared,
@@ -209,7 +211,7 @@ impl Sequencer {
 
     /// Makes a durable batch searchable, and answers.
     fn publish(&mut self, placed: Placed) {
-        let Placed { batch, first_seq, marks, reply } = placed;
+        let Placed { mut batch, first_seq, marks, reply } = placed;
         let receipt = Receipt {
             first_seq,
             rows: batch.rows as u64,
@@ -217,6 +219,14 @@ impl Sequencer {
             conflicts: marks.iter().filter(|(_, marks)| marks.conflict).count() as u64,
         };
         let (cluster, position) = (Arc::clone(&batch.cluster), batch.position);
+        let leaves = Leaves {
+            cluster: Arc::clone(&cluster),
+            source: Arc::clone(&batch.source),
+            first_seq,
+            received: self.last_received,
+            drafts: std::mem::take(&mut batch.drafts),
+            bodies: batch.bodies.clone(),
+        };
         let published =
             Chunk::place(*batch, first_seq, self.last_received, &marks).and_then(|chunk| {
                 let mut state = self.shared.lock();
@@ -230,6 +240,7 @@ impl Sequencer {
             self.shared.stop(error);
         }
         let _gone = reply.send(published.map(|()| receipt));
+        self.ledger.append(leaves);
     }
 
     fn freeze_if_full(&mut self) {

@@ -109,7 +109,7 @@ impl Snapshot {
     /// # Errors
     /// The key is gone.
     pub fn block_key(&self, cluster: &str, seq: u64) -> Result<BlockKey> {
-        keys::block_key(&*self.disk, cluster, seq)
+        keys::block_key(&self.disk, cluster, seq)
     }
 }
 

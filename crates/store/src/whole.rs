@@ -4,6 +4,7 @@
 use crate::descriptor::FILE;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
+use crate::ledger::{log, meta};
 use crate::recover::Watermarks;
 use crate::wal::replay::WalFile;
 use crate::{keys, wal};
@@ -17,6 +18,12 @@ pub(crate) fn check(disk: &dyn Disk, is_known: bool, files: &[WalFile]) -> Resul
             wal::FOLDER,
             "the write-ahead log is gone; put it back from a copy, or run `whodid ingest repair` \
              to go on with the loss on record",
+        );
+    }
+    if is_known && log::read(disk, meta::NAME, "key")?.is_none() {
+        return gone(
+            "ledger/meta/key",
+            "the ledger is gone; put the folder `ledger` back from a copy",
         );
     }
     if !is_known && !keys::clusters(disk)?.is_empty() && !files.is_empty() {

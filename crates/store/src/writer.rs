@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::flush::{Flusher, Retired, Tables};
 use crate::health::Health;
 use crate::keys::{self, Keys};
+use crate::ledger::{self, Handle, Record};
 use crate::lock::Lock;
 use crate::memtable::{Limits, Shared, State};
 use crate::object::{self, DiskStore, TMP};
@@ -60,6 +61,8 @@ pub struct Writer {
     requests: mpsc::Sender<Request>,
     sequencer: Option<JoinHandle<()>>,
     flusher: tokio::task::JoinHandle<()>,
+    ledger: Handle,
+    ledger_thread: Option<JoinHandle<()>>,
     tables: Arc<Mutex<Tables>>,
     preparer: Preparer,
     descriptor: Descriptor,
@@ -101,7 +104,7 @@ impl Writer {
         let watermarks = watermarks(&tables, &*disk).await?;
         whole::check_keys(&*disk, &watermarks)?;
         let fingerprints = Fingerprints::new();
-        let mut recovered = recover::read(&files, &watermarks, &fingerprints)?;
+        let mut recovered = recover::read(&files, &watermarks, &fingerprints, Some(&disk))?;
         if !recovered.losses.is_empty() {
             return Err(recovered.losses.swap_remove(0));
         }
@@ -110,9 +113,6 @@ impl Writer {
         let retired = retired(&*disk, &files, &recovered)?;
         drop(files);
         let log = Log::create(&disk, &health, next_number)?;
-        // Written when all the rest is there: from then on, what is missing was taken away.
-        let descriptor = known.map_or_else(|| Descriptor::create(&store), Ok)?;
-
         let preparer = Preparer { rules: Arc::new(options.rules.clone()), fingerprints };
         let live = Arc::new(tables.files()?);
         let now = options.clock.now().max(recovered.last_received);
@@ -120,16 +120,31 @@ impl Writer {
         let newest = live.events.iter().map(|file| file.stats.received.1);
         let last_received = newest.fold(recovered.last_received, i64::max);
         let sequences = sequences(windows.await?, &watermarks, &recovered);
-        let shared = Shared::new(State {
+        let shared = Shared::default();
+        let segments = Snapshot {
+            files: Arc::clone(&live),
+            runs: Vec::new(),
+            store: store.clone(),
+            disk: Arc::clone(&disk),
+            warnings: Vec::new(),
+        };
+        let record = ledger::Kept { segments, watermarks: &watermarks, recovered: &recovered };
+        let made = known.clone().map_or_else(|| ledger::descriptor(&*disk), Ok)?;
+        let ledger = ledger::open((&disk, &store), &made, &record, &shared, &options.clock).await?;
+        // Written when all the rest is there: from then on, what is missing was taken away.
+        let descriptor = known.map_or_else(|| made.create(&store), Ok)?;
+        *shared.lock() = State {
             positions: recover::positions(&*disk, &recovered)?,
             frozen: recovered.frozen.into_iter().map(Arc::new).collect(),
             files: live,
             ..State::default()
-        });
+        };
+        let (ledger, ledger_thread) = ledger.start()?;
         let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
         let sequencer = Sequencer {
             log,
             keys: Keys::new(Arc::clone(&disk), store.clone()),
+            ledger: ledger.clone(),
             sequences,
             last_received,
             shared: shared.clone(),
@@ -144,7 +159,9 @@ impl Writer {
             disk: Arc::clone(&disk),
             limits: options.limits,
             clock: options.clock,
+            ledger: ledger.clone(),
             requests: requests.downgrade(),
+            uncovered: None,
             retired,
         };
         Ok(Writer {
@@ -152,6 +169,8 @@ impl Writer {
             requests,
             sequencer: Some(start(sequencer, inbox)?),
             flusher: tokio::spawn(flusher.run()),
+            ledger,
+            ledger_thread: Some(ledger_thread),
             tables,
             preparer,
             descriptor,
@@ -245,7 +264,7 @@ impl Writer {
                 if let Some(error) = &state.fatal {
                     return Err(error.again());
                 }
-                if state.frozen.is_empty() {
+                if state.frozen.is_empty() && state.uncovered == 0 {
                     return Ok(());
                 }
                 if let Some(why) = &state.flush_trouble {
@@ -261,14 +280,20 @@ impl Writer {
     /// # Errors
     /// The disk refuses; what was merged so far stays merged.
     pub async fn compact(&self) -> Result<compact::Report> {
-        compact::run(&self.shared, &self.tables, &self.store).await
+        compact::run(&self.shared, &self.tables, &self.store, &self.ledger).await
+    }
+
+    /// Adds a record to the meta log; when it returns, it is durable.
+    pub(crate) async fn record(&self, record: Record) -> Result<()> {
+        self.ledger.record(vec![record]).await
     }
 
     /// Why events cannot be taken in, or segments not be written, at the moment.
     pub fn trouble(&self) -> Option<String> {
         let state = self.shared.lock();
         let fatal = state.fatal.as_ref().map(ToString::to_string);
-        fatal.or_else(|| state.flush_trouble.clone())
+        let trouble = fatal.or_else(|| state.flush_trouble.clone());
+        trouble.or_else(|| state.ledger_trouble.clone())
     }
 
     /// Waits until the writer has stopped because a disk cannot be trusted any more.
@@ -301,7 +326,8 @@ impl Writer {
         // Both end by themselves now; a panic of theirs has been reported where it happened.
         let _ended = tokio::task::spawn_blocking(move || sequencer.map(JoinHandle::join)).await;
         let _ended = (&mut self.flusher).await;
-        flushed
+        let covered = self.ledger.cover().await;
+        flushed.and(covered)
     }
 
     fn stopped(&self) -> Error {
@@ -315,6 +341,9 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.flusher.abort();
+        // Before the lock is given up, nobody may write to the ledger any more.
+        self.ledger.end();
+        let _ended = self.ledger_thread.take().map(JoinHandle::join);
     }
 }
 

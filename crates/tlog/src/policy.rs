@@ -52,6 +52,11 @@ impl Policy {
         Policy { logs: vec![log], members: BTreeMap::new(), quorum: NONE.to_owned() }
     }
 
+    /// The logs whose checkpoints are believed.
+    pub fn logs(&self) -> &[Verifier] {
+        &self.logs
+    }
+
     /// Reads a policy file.
     ///
     /// # Errors

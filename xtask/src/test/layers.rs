@@ -30,12 +30,12 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("whodid-ingest", &["whodid-store", "whodid-event"]),
     ("whodid-api", &[]),
     ("whodid-engine", &["whodid-store", "whodid-query", "whodid-event"]),
-    ("whodid-store", &["whodid-event"]),
+    ("whodid-store", &["whodid-event", "whodid-tlog"]),
     ("whodid-query", &["whodid-event"]),
     ("whodid-event", &[]),
     ("whodid-tlog", &[]),
     ("whodid-testkit", &[]),
-    ("xtask", &["whodid-testkit"]),
+    ("xtask", &["whodid-testkit", "whodid-tlog"]),
 ];
 
 const TESTKIT: &str = "whodid-testkit";

@@ -64,10 +64,33 @@ Examples:
   # Exactly the bytes that came in
   whodid show prod/18231 -o raw";
 
+pub const PROVE_EXAMPLES: &str = "\
+Examples:
+  # The proof of an event, the entry it is about, and the key it is checked with
+  whodid prove prod/18231 --out evidence";
+
+pub const EXPORT_EXAMPLES: &str = "\
+Examples:
+  # What happened to a namespace, with bodies, for an auditor
+  whodid export ns:payments --with-bodies --out evidence --purpose 'case 17'
+
+  # The deletions among the first 8000 events, and that there was no other event among them
+  whodid export verb:delete --complete-range prod/0..8000 --out evidence.tar";
+
 pub const VERIFY_EXAMPLES: &str = "\
 Examples:
-  # A proof, the entry it is about, and whose signatures are believed (c2sp.org/tlog-policy)
-  whodid verify event.tlog-proof --entry event.json --policy policy.txt";
+  # Everything in the record, against the keys that you were given
+  whodid verify --policy policy.txt
+
+  # A proof, and the entry it is about, without the record (c2sp.org/tlog-policy)
+  whodid verify prod-18231.tlog-proof --entry prod-18231.json --policy policy.txt";
+
+pub const REOPEN_EXAMPLES: &str = "\
+Examples:
+  # After an older copy was put back
+  whodid ledger reopen prod --reason 'disk failed, copy of 2026-11-24 put back'
+
+What was signed before stays checkable; auditors need the new key: whodid ledger policy.";
 
 pub const COMPLETION_EXAMPLES: &str = "\
 Examples:

@@ -16,10 +16,7 @@ use crate::output::table::UNKNOWN;
 use crate::output::{cell, pretty, print, yaml};
 
 pub async fn run(args: ShowArgs, config: &Config) -> Result<(), Failure> {
-    let source = match place(&args.server, &args.store, config)? {
-        Place::Record(store) => Source::Record(Box::new(open(&store).await?)),
-        server @ Place::Server(_) => Source::Server(client(server)?),
-    };
+    let source = Source::open(place(&args.server, &args.store, config)?).await?;
     let id = source.find(&args.id).await?;
     match args.output {
         ShowFormat::Yaml => print(&yaml(&source.document(&id).await?))?,
@@ -37,12 +34,19 @@ pub async fn run(args: ShowArgs, config: &Config) -> Result<(), Failure> {
 }
 
 /// Who knows the event.
-enum Source {
+pub(super) enum Source {
     Record(Box<Engine>),
     Server(Client),
 }
 
 impl Source {
+    pub(super) async fn open(place: Place) -> Result<Self, Failure> {
+        Ok(match place {
+            Place::Record(store) => Source::Record(Box::new(open(&store).await?)),
+            server @ Place::Server(_) => Source::Server(client(server)?),
+        })
+    }
+
     async fn document(&self, id: &EventId) -> Result<serde_json::Value, Failure> {
         Ok(match self {
             Source::Record(engine) => engine.document(id).await?,
@@ -62,7 +66,7 @@ impl Source {
     }
 
     /// Finds the event that an id or an audit ID names.
-    async fn find(&self, text: &str) -> Result<EventId, Failure> {
+    pub(super) async fn find(&self, text: &str) -> Result<EventId, Failure> {
         let name = text.strip_prefix("event/").unwrap_or(text);
         if let Ok(id) = name.parse::<EventId>() {
             return Ok(id);

@@ -1,58 +1,108 @@
-//! `whodid verify PROOF`: whether a transparency log has an entry, from files alone. The log is
-//! whoever's keeps to C2SP's formats; what its entry means is left to others.
+//! `whodid verify`: whether the record is what was signed; or, given a proof, whether a log has an
+//! entry. Exit 1 says that it is not so.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+use std::fmt::Write;
+use std::io::IsTerminal;
 
-use whodid_tlog::{Policy, ProofFile, file, policy};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use whodid_event::time;
+use whodid_store::{Finding, Reader, Verification, Wanted};
 
 use crate::args::VerifyArgs;
 use crate::failure::Failure;
 use crate::output::print;
 
-/// An entry of a log is at most so long (C2SP tlog-tiles), and one byte more is too long.
-const ENTRY_BYTES_MAX: u64 = 65_535;
+mod proof;
 
-pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
-    let entry = read(&args.entry, ENTRY_BYTES_MAX)?;
-    let (proof, policy) = (text(&args.proof, file::FILE_BYTES_MAX)?, policy(args)?);
-    let failed =
-        |why: &dyn std::fmt::Display| Failure::Refuted(format!("{}: {why}", args.proof.display()));
-    let proof = ProofFile::parse(&proof).map_err(|error| failed(&error))?;
-    let checkpoint = policy.open(&proof.checkpoint).map_err(|error| failed(&error))?;
-    let held = proof.verify_in(&entry, &checkpoint);
-    held.map_err(|error| failed(&file::Error::from(error)))?;
-    print(&format!(
-        "verified: leaf {} of {}, in its tree of {} leaves\n",
-        proof.index, checkpoint.origin, checkpoint.head.size
-    ))?;
-    Ok(())
-}
-
-fn policy(args: &VerifyArgs) -> Result<Policy, Failure> {
-    let path = &args.policy;
-    let policy = Policy::parse(&text(path, policy::POLICY_BYTES_MAX)?);
-    policy.map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
-}
-
-fn text(path: &Path, bytes_max: usize) -> Result<String, Failure> {
-    let bytes = read(path, bytes_max as u64)?;
-    let text = String::from_utf8(bytes);
-    text.map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
-}
-
-fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Failure> {
-    let failed = |error: io::Error| Failure::Usage(format!("{}: {error}", path.display()));
-    let mut bytes = Vec::new();
-    File::open(path)
-        .map_err(failed)?
-        .take(bytes_max + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    if bytes.len() as u64 > bytes_max {
-        let path = path.display();
-        return Err(Failure::Usage(format!("{path} is longer than {bytes_max} bytes")));
+pub async fn run(args: VerifyArgs) -> Result<(), Failure> {
+    match (&args.proof, &args.entry, &args.policy) {
+        (Some(proof), Some(entry), Some(policy)) => proof::run(proof, entry, policy),
+        (Some(proof), ..) => Err(Failure::Usage(format!(
+            "{}: a proof is checked with --entry FILE and --policy FILE",
+            proof.display()
+        ))),
+        (None, ..) => record(&args).await,
     }
-    Ok(bytes)
+}
+
+/// Verifies a record, or the log of one cluster.
+async fn record(args: &VerifyArgs) -> Result<(), Failure> {
+    let policy = args.policy.as_deref().map(proof::read_policy).transpose()?;
+    let reader = Reader::open_dir(&args.store.dir())?;
+    let wanted = Wanted { cluster: args.cluster.as_deref(), policy: policy.as_ref() };
+    let bar = progress_bar();
+    let verified = reader.verify(wanted, |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    });
+    let verified = verified.await;
+    bar.finish_and_clear();
+    let verified = verified?;
+    if verified.logs.is_empty() && verified.findings.is_empty() {
+        let of = args.cluster.as_ref().map_or(String::new(), |cluster| format!(" of {cluster}"));
+        return Err(Failure::NothingFound(format!("there is no event{of} to verify")));
+    }
+    for finding in &verified.findings {
+        eprintln!("{}", line(finding));
+    }
+    let shown = verified.findings.len() as u64;
+    if verified.findings_in_all > shown {
+        eprintln!("and {} more", verified.findings_in_all - shown);
+    }
+    print(&summary(&verified, policy.is_some()))?;
+    match verified.findings_in_all {
+        0 => Ok(()),
+        found => {
+            Err(Failure::Refuted(format!("the record is not what was signed: {found} findings")))
+        }
+    }
+}
+
+/// How much is read, on a terminal.
+fn progress_bar() -> ProgressBar {
+    let is_shown = std::io::stderr().is_terminal();
+    let target = if is_shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(None, target);
+    match ProgressStyle::with_template("{bar:30} {pos} of {len} events, {per_sec}, {eta} left") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// A finding in one line: file, leaves, time, what is wrong.
+fn line(finding: &Finding) -> String {
+    let mut line = finding.path.clone();
+    if let Some((cluster, first, last)) = &finding.leaves {
+        // Writing to a String cannot fail.
+        let _written = match first == last {
+            true => write!(line, ": {cluster}/{first}"),
+            false => write!(line, ": {cluster}/{first} to {last}"),
+        };
+    }
+    if let Some(received) = finding.received {
+        let _written = write!(line, ", from {}", time::format(received));
+    }
+    format!("{line}: {}", finding.what)
+}
+
+fn summary(verified: &Verification, has_policy: bool) -> String {
+    let Verification { events, bodies, files, logs, .. } = verified;
+    let mut text = format!("read {events} events, {bodies} bodies, {files} files\n");
+    for log in logs {
+        let _written = write!(text, "verified: {}, {} leaves", log.origin, log.size);
+        let _written = match log.unsigned {
+            0 => writeln!(text),
+            unsigned => writeln!(text, "; {unsigned} more are not signed yet"),
+        };
+    }
+    if !has_policy {
+        text.push_str(
+            "The keys were taken from the record itself; --policy names those that you were given.\n",
+        );
+    }
+    text.push_str(
+        "Custody: detects edits. The logs' keys are in the data directory: who controls it can \
+         sign another record.\n",
+    );
+    text
 }

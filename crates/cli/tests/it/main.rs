@@ -8,6 +8,7 @@
 mod answers;
 mod complete;
 mod demo;
+mod evidence;
 mod faults;
 mod import;
 mod output;

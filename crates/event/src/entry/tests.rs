@@ -150,6 +150,57 @@ fn published_vectors() {
     );
 }
 
+/// The entry of a case by way of a draft.
+fn build_later(seq: u64, case: &Case) -> Vec<u8> {
+    let mut drafts = Drafts::default();
+    let mut values = [String::new(), String::new(), String::new()];
+    match &case.input {
+        Input::Event(text) | Input::RedactedRequest(text) => {
+            let event = Event::parse(text.as_bytes()).unwrap();
+            let is_whole = matches!(case.input, Input::RedactedRequest(_));
+            let request = event.request_object.filter(|_| !is_whole);
+            let bodies = [request, event.response_object].map(|body| body.map(RawValue::get));
+            values = [bodies[0].unwrap_or_default(), bodies[1].unwrap_or_default(), ""]
+                .map(str::to_owned);
+            drafts.push_event(text, bodies);
+        }
+        Input::Raw(bytes) => drafts.push_raw(bytes),
+        Input::Oversized(bytes) => {
+            use sha2::Digest;
+            let head = bytes[..HEAD_BYTES].to_vec();
+            values[2] = format!("\"{}\"", BASE64.encode(&head));
+            let sha256 = Sha256::digest(bytes).into();
+            drafts.push_oversized(&Oversized { head, bytes: bytes.len() as u64, sha256 });
+        }
+    }
+    let place = place(seq, case.source);
+    let received = drafts.received(place.cluster, place.source, place.received);
+    let value = |member: &str| match member {
+        "requestObject" => &*values[0],
+        "responseObject" => &*values[1],
+        _ => &*values[2],
+    };
+    let mut out = b"of an entry before".to_vec();
+    received.entry(0, seq, &KEY, value, &mut out).unwrap();
+    out
+}
+
+#[test]
+fn a_draft_becomes_the_same_entry() {
+    for (seq, case) in (0..).zip(cases()) {
+        assert_eq!(build_later(seq, &case), build(seq, &case), "{}", case.why);
+    }
+    let mut drafted = 0;
+    for (_, events) in crate::testdata::captures() {
+        for (seq, text) in (0..).zip(events) {
+            let case = Case { why: "captured", source: "file/a", input: Input::Event(text) };
+            assert_eq!(build_later(seq, &case), build(seq, &case), "event {seq}");
+            drafted += 1;
+        }
+    }
+    assert!(drafted > 5_000, "only {drafted} events");
+}
+
 #[test]
 fn the_longest_entry_that_fits_is_not_committed() {
     let all = cases();

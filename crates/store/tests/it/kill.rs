@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use whodid_store::Reader;
 
 use crate::child::{BATCH_EVENTS, Break, Step, Task};
-use crate::support::{Rng, event, everything};
+use crate::support::{Rng, event, everything, findings};
 
 /// Kills of one record before the next begins.
 const KILLS_EACH: u64 = 10;
@@ -73,8 +73,9 @@ impl Sender {
 
     /// What is missing, and what is there twice.
     async fn faults(&self, dir: &Path) -> (Vec<String>, u64) {
-        let snapshot = Reader::open_dir(dir).unwrap().snapshot().await.unwrap();
-        let mut faults: Vec<String> = snapshot.warnings().to_vec();
+        let reader = Reader::open_dir(dir).unwrap();
+        let snapshot = reader.snapshot().await.unwrap();
+        let mut faults = findings(&reader).await;
         let seen = everything(&snapshot, "c").await;
         let count = seen.len() as i64;
         if seen.last_key_value().is_some_and(|(last, _)| *last + 1 != count) {

@@ -10,6 +10,7 @@ mod child;
 mod faults;
 mod hooked_disk;
 mod kill;
+mod ledger;
 mod power_loss;
 mod round_trip;
 mod sim_disk;

@@ -7,7 +7,7 @@ use whodid_event::redact::RuleSet;
 use whodid_store::{Limits, Options, Reader, Snapshot, Writer};
 
 use crate::sim_disk::{Lies, SimDisk};
-use crate::support::{Rng, Seen, TickingClock, batch, event, everything};
+use crate::support::{Rng, Seen, TickingClock, batch, event, everything, findings};
 
 /// Most of a life is waiting for another try.
 const LIVES_AT_ONCE: usize = 64;
@@ -118,12 +118,14 @@ async fn live(seed: u64, lies: Lies) -> Vec<String> {
     } else if !sent.acknowledged.is_empty() {
         found.push("the store is gone".into());
     }
-    match Writer::open(Arc::new(disk), options(&mut rng)).await {
+    match Writer::open(Arc::new(disk.clone()), options(&mut rng)).await {
         Ok(writer) => {
             let ended = send(&writer, &mut sent, &mut rng, 3).await;
             found.extend(ended.err().map(|error| format!("cannot go on: {error}")));
             found.extend(faults(&writer.snapshot(), &sent).await);
             found.extend(writer.close().await.err().map(|error| format!("cannot close: {error}")));
+            let reader = Reader::open(Arc::new(disk)).unwrap();
+            found.extend(findings(&reader).await);
         }
         Err(error) => found.push(format!("cannot start again: {error}")),
     }

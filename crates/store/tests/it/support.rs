@@ -9,7 +9,9 @@ use object_store::path::Path;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use whodid_event::split::Item;
 use whodid_store::columns::{bodies_schema, events_schema};
-use whodid_store::{Batch, Original, Preparer, Rows, Snapshot, Table, Writer};
+use whodid_store::{
+    Batch, Finding, Original, Preparer, Reader, Rows, Snapshot, Table, Wanted, Writer,
+};
 
 /// One event as a snapshot shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +106,13 @@ pub async fn append(writer: &Writer, cluster: &str, events: &[String], size: usi
         let made = batch(&writer.preparer(), cluster, share);
         assert_eq!(writer.append(made).await.unwrap().rows, share.len() as u64);
     }
+}
+
+/// What `verify` finds wrong with the store on a disk.
+pub async fn findings(reader: &Reader) -> Vec<String> {
+    let verification = reader.verify(Wanted::default(), |_, _| {}).await.unwrap();
+    let line = |finding: &Finding| format!("{finding:?}");
+    verification.findings.iter().map(line).collect()
 }
 
 /// The texts of events in the order of the log.

@@ -1,0 +1,83 @@
+//! Flags of the commands that prove and verify what the record holds.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::examples::REOPEN_EXAMPLES;
+use super::{ScopeArgs, StoreArgs};
+
+#[derive(Args, Debug)]
+pub struct ProveArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Event, as CLUSTER/SEQ or by its audit ID
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Folder for the proof, the entry and the policy; without one, the proof goes to stdout
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct ExportArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Query, as for search
+    #[arg(value_name = "QUERY")]
+    pub query: Vec<String>,
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+    /// Folder to write, or an archive if it ends in .tar
+    #[arg(long, value_name = "PATH")]
+    pub out: PathBuf,
+    /// What it is for; it stands in the evidence
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub purpose: String,
+    /// Disclose request and response bodies, too
+    #[arg(long)]
+    pub with_bodies: bool,
+    /// Show how many of these events are withheld, and that none is left out in silence
+    #[arg(long, value_name = "CLUSTER/FROM..TO")]
+    pub complete_range: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct VerifyArgs {
+    /// Proof (c2sp.org/tlog-proof), with --entry and --policy; without one, the record is verified
+    #[arg(value_name = "PROOF")]
+    pub proof: Option<PathBuf>,
+    /// The entry that the proof is of, byte for byte
+    #[arg(long, value_name = "FILE", requires = "proof")]
+    pub entry: Option<PathBuf>,
+    /// Which logs and witnesses are believed (c2sp.org/tlog-policy); never take it from whom you
+    /// check
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Verify the log of one cluster only
+    #[arg(long, value_name = "NAME", conflicts_with = "proof")]
+    pub cluster: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LedgerCommand {
+    /// Print the logs' keys as a policy (c2sp.org/tlog-policy), to be handed to auditors
+    Policy(StoreArgs),
+    /// Freeze a log at its last head, and go on in another that names it
+    #[command(after_help = REOPEN_EXAMPLES)]
+    Reopen(ReopenArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct ReopenArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Cluster whose log it is, or `meta`
+    #[arg(value_name = "CLUSTER")]
+    pub name: String,
+    /// Why; it stands in the record
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+}

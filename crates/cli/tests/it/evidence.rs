@@ -1,0 +1,132 @@
+//! The record proved, verified and exported, as an auditor would.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::{Ran, Record};
+
+/// Checks a bundle with nothing but Python and openssl.
+fn python(bundle: &Path, more: &[&str]) -> Ran {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/command/export/verify.py");
+    Ran::of(Command::new("python3").arg(script).arg(bundle).args(more).output().unwrap())
+}
+
+/// The one file below a folder whose path has such a part.
+fn file(dir: &Path, part: &str) -> std::path::PathBuf {
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.to_str().unwrap().contains(part) {
+                return path;
+            }
+        }
+    }
+    panic!("no {part} in {}", dir.display());
+}
+
+#[test]
+fn a_record_is_verified_and_an_event_proved() {
+    let record = Record::of_captures();
+    let policy = record.run(&["ledger", "policy"]).ok();
+    let policy = record.file("policy.txt", policy.as_bytes());
+    let out = record.run(&["verify", "--policy", &policy]).ok();
+    for says in ["read 11825 events", "/default, ", "/meta, ", "Custody: detects edits"] {
+        assert!(out.contains(says), "{says}: {out}");
+    }
+    let dir = record.folder.path().join("proof");
+    let dir = dir.to_str().unwrap();
+    let out = record.run(&["prove", "default/100", "--out", dir]).ok();
+    assert!(out.contains("default-100.tlog-proof"), "{out}");
+    let (proof, entry) =
+        (format!("{dir}/default-100.tlog-proof"), format!("{dir}/default-100.json"));
+    let out = record.run(&["verify", &proof, "--entry", &entry, "--policy", &policy]).ok();
+    assert!(out.contains("leaf 100 of whodid.invalid/"), "{out}");
+    let entry = fs::read_to_string(entry).unwrap().replacen("\"seq\":100", "\"seq\":101", 1);
+    let entry = record.file("entry.json", entry.as_bytes());
+    assert_eq!(record.run(&["verify", &proof, "--entry", &entry, "--policy", &policy]).code, 1);
+    let ran = record.run(&["verify", &proof, "--entry", &entry]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    let nobody = record.run(&["prove", "default/999999"]);
+    assert!(nobody.code != 0 && nobody.out.is_empty(), "{}", nobody.err);
+}
+
+#[test]
+fn what_was_altered_is_named() {
+    let record = Record::of_captures();
+    let segment = file(&record.dir(), "events/cluster=default");
+    let mut bytes = fs::read(&segment).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    fs::write(&segment, bytes).unwrap();
+    let ran = record.run(&["verify"]);
+    assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+    let name = segment.file_name().unwrap().to_str().unwrap();
+    assert!(ran.err.contains(name) && ran.err.contains("default/0 to 11824"), "{}", ran.err);
+    assert!(!ran.out.contains("/default, "), "{}", ran.out);
+    assert!(ran.out.contains("/meta, "), "{}", ran.out);
+}
+
+#[test]
+fn evidence_is_checked_without_the_record() {
+    let record = Record::of_captures();
+    let policy = record.file("policy.txt", record.run(&["ledger", "policy"]).ok().as_bytes());
+    let out = record.folder.path().join("evidence");
+    let text = out.to_str().unwrap();
+    let args = ["export", "verb:delete", "--cluster", "default", "--with-bodies", "--out", text];
+    let range = ["--complete-range", "default/1000..3000", "--purpose", "case 17"];
+    record.run(&[args.as_slice(), &range].concat()).ok();
+    let key = out.join("export.vkey").display().to_string();
+    let trusted = ["--policy", &policy, "--export-key", &key];
+    let ran = python(&out, &trusted);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(!ran.err.contains("proves nothing"), "{}", ran.err);
+    // Written a second time, nothing is written over.
+    assert_eq!(record.run(&[args.as_slice(), &range].concat()).code, 2);
+    // One withheld leaf, one event, one opened body, one byte of an entry less.
+    for (part, from) in [
+        ("default/range", "\nleaf "),
+        ("default/disclosures.jsonl", "{\"seq\""),
+        ("default/entries/", "\"verb\":\"delete\""),
+        ("manifest.json", "case 17"),
+    ] {
+        let harmed = file(&out, part);
+        let whole = fs::read_to_string(&harmed).unwrap();
+        assert!(whole.contains(from), "{part}");
+        fs::write(&harmed, whole.replacen(from, "", 1)).unwrap();
+        assert_eq!(python(&out, &trusted).code, 1, "{part}");
+        fs::write(&harmed, whole).unwrap();
+    }
+    let proof = file(&out, "default/proofs/");
+    let whole = fs::read(&proof).unwrap();
+    fs::remove_file(&proof).unwrap();
+    assert_eq!(python(&out, &trusted).code, 1);
+    fs::write(&proof, whole).unwrap();
+    assert_eq!(python(&out, &trusted).code, 0);
+
+    let archive = record.folder.path().join("evidence.tar");
+    let text = archive.to_str().unwrap();
+    record.run(&["export", "verb:delete", "--limit", "0", "--out", text]).ok();
+    let ran = python(&archive, &[]);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.err.contains("proves nothing to you"), "{}", ran.err);
+}
+
+#[test]
+fn a_log_is_reopened() {
+    let record = Record::of_captures();
+    fs::remove_file(record.dir().join("ledger/default/checkpoint")).unwrap();
+    let ran = record.run(&["compact"]);
+    assert_eq!(ran.code, 3, "{}", ran.out);
+    assert!(ran.err.contains("whodid ledger reopen"), "{}", ran.err);
+    assert_eq!(record.run(&["verify"]).code, 1);
+    let out = record.run(&["ledger", "reopen", "default", "--reason", "a test"]).ok();
+    assert!(out.contains("/default/2"), "{out}");
+    let out = record.run(&["verify"]).ok();
+    assert!(out.contains("/default/2, 11826 leaves"), "{out}");
+    let raw = record.run(&["ingest", "status"]).ok();
+    assert!(raw.contains("whodid/ledger"), "{raw}");
+}

@@ -1,0 +1,256 @@
+//! Proofs out of the record: that a log has an event, from the newest checkpoint, the tiles on disk
+//! and the entries around it. Whether a proof holds is `whodid-tlog`'s business.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use whodid_tlog::proof::Head;
+use whodid_tlog::range::{Node, Nodes};
+use whodid_tlog::{Checkpoint, CompactRange, Hash, Note, ProofFile, Tile, proof, tile};
+
+use super::log;
+use super::tree::Tree;
+use crate::disk::Disk;
+use crate::entries::Disclosed;
+use crate::error::{Error, Result};
+use crate::snapshot::Snapshot;
+
+/// Leaves of a tile of leaves.
+const WIDTH: u64 = Tile::WIDTH as u64;
+
+/// Blocks that are no farther apart are read together.
+const NEAR: u64 = 65_536;
+
+/// That a log has an event.
+#[derive(Clone, Debug)]
+pub struct Proven {
+    /// The leaf.
+    pub leaf: Disclosed,
+    /// That it is in the tree of the newest checkpoint (c2sp.org/tlog-proof).
+    pub proof: ProofFile,
+}
+
+/// That a log has some events, and what is around them.
+#[derive(Debug)]
+pub struct Evidence {
+    pub(crate) signed: Signed,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) proven: Vec<Proven>,
+}
+
+impl Evidence {
+    /// The events, in the order of the log.
+    pub fn proven(&self) -> &[Proven] {
+        &self.proven
+    }
+
+    /// The checkpoint that they are proved in.
+    pub fn note(&self) -> &Note {
+        &self.signed.note
+    }
+
+    /// What it says.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.signed.checkpoint
+    }
+
+    /// The log's key (c2sp.org/tlog-policy). An auditor takes it from elsewhere.
+    pub fn policy(&self) -> &str {
+        &self.signed.policy
+    }
+
+    /// What shows how many leaves of a range are withheld, and that none is left out: the full
+    /// subtrees before the range, the hashes of its leaves, and the full subtrees behind it.
+    ///
+    /// # Errors
+    /// The checkpoint has no such range, or the record cannot be read.
+    pub async fn range(&self, range: &Range<u64>) -> Result<[Vec<Hash>; 3]> {
+        let (name, size) = (&self.signed.name, self.signed.checkpoint.head.size);
+        if range.is_empty() || range.end > size {
+            return Err(Error::Invalid(format!(
+                "there is no range {} to {} in the {size} leaves of {name}",
+                range.start, range.end
+            )));
+        }
+        let (left, right) = self.signed.around(&self.snapshot, range).await?;
+        let leaves = self.snapshot.leaf_hashes(name, range.clone()).await?;
+        Ok([left, leaves, right])
+    }
+}
+
+/// A log as its files show it. What was signed is always in snapshots that are taken later.
+#[derive(Debug)]
+pub(crate) struct Signed {
+    name: String,
+    disk: Arc<dyn Disk>,
+    pub(crate) policy: String,
+    pub(crate) note: Note,
+    pub(crate) checkpoint: Checkpoint,
+    edge: Tree,
+    /// Whether the right edge is there and cannot be read; a start makes it again.
+    pub(crate) is_edge_damaged: bool,
+    /// The full tile above blocks that was read last.
+    read: Mutex<(Option<u64>, Option<Vec<Hash>>)>,
+}
+
+impl Signed {
+    /// Reads a log; `None` if no checkpoint of it was signed yet.
+    ///
+    /// # Errors
+    /// A file is damaged, or the checkpoint is not signed by the log's key.
+    pub(crate) fn read(disk: &Arc<dyn Disk>, name: &str) -> Result<Option<Self>> {
+        // The checkpoint is never behind the edge that was there before.
+        let edge = log::edge(&**disk, name)?;
+        let is_edge_damaged = edge.is_none() && log::read(&**disk, name, log::EDGE)?.is_some();
+        let Some((policy, parsed)) = log::policy(&**disk, name)? else { return Ok(None) };
+        let Some((note, checkpoint)) = log::checkpoint(&**disk, name, &parsed)? else {
+            let is_whole = log::read(&**disk, name, log::EDGE)?.is_none();
+            return if is_whole { Ok(None) } else { Err(log::gone(name, log::CHECKPOINT)) };
+        };
+        let (name, disk) = (name.to_owned(), Arc::clone(disk));
+        let edge = edge.unwrap_or_default();
+        let read = Mutex::default();
+        Ok(Some(Signed { name, disk, policy, note, checkpoint, edge, is_edge_damaged, read }))
+    }
+
+    /// The tree that the tiles on disk are of.
+    pub(crate) fn edge_head(&self) -> Head {
+        self.edge.head()
+    }
+
+    /// The hash of a block of 256 leaves as the tiles on disk have it; `None` if they have none.
+    ///
+    /// # Errors
+    /// A tile cannot be read.
+    pub(crate) fn block(&self, index: u64) -> Result<Option<Hash>> {
+        let tile = Tile { level: 1, index: index / WIDTH, width: Tile::WIDTH };
+        let at = usize::try_from(index % WIDTH).unwrap_or(usize::MAX);
+        if index >= self.edge.size() / WIDTH {
+            return Ok(None);
+        }
+        let one = Tile { width: 1, ..tile };
+        if self.edge.tile(one).is_some() {
+            let width = u16::try_from(at + 1).unwrap_or(Tile::WIDTH);
+            return Ok(self
+                .edge
+                .tile(Tile { width, ..tile })
+                .and_then(|hashes| hashes.last().copied()));
+        }
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.0 != Some(tile.index) {
+            *read = (Some(tile.index), log::full_tile(&*self.disk, &self.name, tile)?);
+        }
+        Ok(read.1.as_ref().and_then(|hashes| hashes.get(at).copied()))
+    }
+
+    /// Proves leaves, in order; `None` if no checkpoint covers all of them yet.
+    ///
+    /// # Errors
+    /// One is not in the record, or the record is not the one that was signed.
+    pub(crate) async fn prove(
+        &self,
+        snapshot: &Snapshot,
+        seqs: &BTreeSet<u64>,
+    ) -> Result<Option<Vec<Proven>>> {
+        let size = self.checkpoint.head.size;
+        if seqs.last().is_some_and(|last| *last >= size) {
+            return Ok(None);
+        }
+        let nodes = self.nodes(snapshot, seqs).await?;
+        let mut leaves = snapshot.disclosed(&self.name, seqs).await?.into_iter();
+        let mut proven = Vec::with_capacity(seqs.len());
+        for seq in seqs.iter().copied() {
+            let leaf = leaves.next().filter(|leaf| leaf.seq == seq);
+            let leaf = leaf.ok_or_else(|| missing(&self.name, seq))?;
+            let path = proof::inclusion(&nodes, seq, size)?;
+            let checkpoint = self.note.clone();
+            let proof = ProofFile { extra: None, index: seq, path, checkpoint };
+            // What does not hold is no proof: the record was altered since.
+            proof.verify_in(&leaf.entry, &self.checkpoint).map_err(|error| Error::Format {
+                path: log::path(&self.name, log::CHECKPOINT),
+                why: format!(
+                    "{}/{seq} is not the event that it was signed over ({error}): the record was \
+                     altered; `whodid verify` says where",
+                    self.name
+                ),
+            })?;
+            proven.push(Proven { leaf, proof });
+        }
+        Ok(Some(proven))
+    }
+
+    /// The hashes around a range of leaves, from which those within and these give the root: the
+    /// full subtrees before it, and behind it.
+    pub(crate) async fn around(
+        &self,
+        snapshot: &Snapshot,
+        range: &Range<u64>,
+    ) -> Result<(Vec<Hash>, Vec<Hash>)> {
+        let size = self.checkpoint.head.size;
+        let nodes = self.nodes(snapshot, &[range.start, range.end].into()).await?;
+        let left = CompactRange::read(&nodes, 0, range.start)?;
+        let right = CompactRange::read(&nodes, range.end, size)?;
+        Ok((left.hashes().to_vec(), right.hashes().to_vec()))
+    }
+
+    /// What proofs of these leaves are made of.
+    async fn nodes(&self, snapshot: &Snapshot, leaves: &BTreeSet<u64>) -> Result<Stored<'_>> {
+        let size = self.checkpoint.head.size;
+        let mut tree = self.edge.clone();
+        let behind_edge = snapshot.leaf_hashes(&self.name, tree.size()..size).await?;
+        behind_edge.into_iter().for_each(|hash| tree.append(hash));
+        let blocks = leaves.iter().chain([&size]).map(|leaf| leaf - leaf % WIDTH);
+        let mut wanted: Vec<Range<u64>> = Vec::new();
+        for begin in blocks.collect::<BTreeSet<u64>>().into_iter().filter(|begin| *begin < size) {
+            let end = (begin + WIDTH).min(size);
+            match wanted.last_mut() {
+                // A file is read as a whole in any case.
+                Some(before) if begin - before.end <= NEAR => before.end = end,
+                _ => wanted.push(begin..end),
+            }
+        }
+        let mut read = BTreeMap::new();
+        for range in wanted {
+            read.insert(range.start, snapshot.leaf_hashes(&self.name, range.clone()).await?);
+        }
+        Ok(Stored { log: self, tree, read })
+    }
+}
+
+fn missing(name: &str, seq: u64) -> Error {
+    Error::Invalid(format!("{name}/{seq} is not in the record"))
+}
+
+/// The nodes of a log: those above tiles of leaves from its files, and those of some blocks of
+/// leaves.
+struct Stored<'a> {
+    log: &'a Signed,
+    tree: Tree,
+    /// The hashes of leaves that were read, by the first of each run.
+    read: BTreeMap<u64, Vec<Hash>>,
+}
+
+impl Nodes for Stored<'_> {
+    type Error = Error;
+
+    fn node(&self, node: Node) -> Result<Hash> {
+        let wrong = || Error::Format {
+            path: log::path(&self.log.name, "tile"),
+            why: "a hash of the tree is not there; `whodid verify` says what is wrong".into(),
+        };
+        let size = self.log.checkpoint.head.size;
+        let (tile, range) = Tile::of_node(node, size).ok_or_else(wrong)?;
+        if tile.level == 0 {
+            let (first, hashes) = self.read.range(..=tile.begin()).next_back().ok_or_else(wrong)?;
+            let begin = usize::try_from(tile.begin() - first).map_err(|_| wrong())?;
+            let hashes = hashes.get(begin + range.start..begin + range.end);
+            return hashes.map(tile::root).ok_or_else(wrong);
+        }
+        if let Some(hashes) = self.tree.tile(tile) {
+            return hashes.get(range).map(tile::root).ok_or_else(wrong);
+        }
+        let hashes = log::full_tile(&*self.log.disk, &self.log.name, tile)?.ok_or_else(wrong)?;
+        hashes.get(range).map(tile::root).ok_or_else(wrong)
+    }
+}

@@ -1,0 +1,228 @@
+//! Verifying a store: every event is read, taken in once more the way it came, and held against
+//! what is stored of it and what was signed over it. A finding names the file, the leaves and the
+//! time.
+//!
+//! What a green result is worth depends on who holds the keys of the logs; that is for the caller
+//! to say.
+
+use std::collections::{BTreeSet, HashMap};
+
+use whodid_event::time::Micros;
+use whodid_tlog::{Hash, Policy};
+
+use crate::error::{Error, Result};
+use crate::keys;
+use crate::ledger::{MetaEntry, Record, Seal, Signed, meta};
+use crate::reader::Reader;
+
+mod cluster;
+mod rows;
+mod tree;
+
+use cluster::Work;
+use tree::Blocks;
+
+/// More findings are counted, not kept.
+const FINDINGS_MAX: usize = 1_000;
+
+/// Something that is not as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The file, relative to the data directory.
+    pub path: String,
+    /// The cluster, and the first and the last leaf that it can be about.
+    pub leaves: Option<(String, u64, u64)>,
+    /// When the first of these was taken in, in microseconds since 1970.
+    pub received: Option<Micros>,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// A log whose tree was computed anew and is the one that was signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedLog {
+    /// The name of the log to the world; of one that was not signed yet, that of its cluster.
+    pub origin: String,
+    /// Leaves that the checkpoint is about; 0 if there is none yet.
+    pub size: u64,
+    /// Leaves that came since, of which no checkpoint says anything yet.
+    pub unsigned: u64,
+}
+
+/// What was verified, and what was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verification {
+    /// The logs that are as they were signed.
+    pub logs: Vec<VerifiedLog>,
+    /// Events that were read.
+    pub events: u64,
+    /// Bodies that were held against their commitments.
+    pub bodies: u64,
+    /// Files that were held against their seals.
+    pub files: u64,
+    /// The first findings, in the order of the logs.
+    pub findings: Vec<Finding>,
+    /// How many there are in all.
+    pub findings_in_all: u64,
+}
+
+impl Verification {
+    fn found(&mut self, finding: Finding) {
+        self.findings_in_all += 1;
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(finding);
+        }
+    }
+
+    /// Notes what is wrong with a file as a whole.
+    fn file(&mut self, path: &str, what: impl ToString) {
+        let (path, what) = (path.to_owned(), what.to_string());
+        self.found(Finding { path, leaves: None, received: None, what });
+    }
+
+    /// Says of a log whether its tree is the one that was signed.
+    fn close(&mut self, path: &str, name: &str, log: &Log, blocks: &mut Blocks<'_>) {
+        let end = blocks.end();
+        let signed = match log {
+            Log::Signed(signed) => signed,
+            Log::NotYet => {
+                let (origin, unsigned) = (name.to_owned(), end);
+                return self.logs.push(VerifiedLog { origin, size: 0, unsigned });
+            }
+            Log::Wrong => return,
+        };
+        let size = signed.checkpoint.head.size;
+        let what = if size > end {
+            Some(format!(
+                "the checkpoint was signed over {size} leaves, and there are {end}: the record was \
+                 put back to an older state, or its end was taken away"
+            ))
+        } else {
+            blocks.wrong()
+        };
+        let Some(what) = what else {
+            let origin = signed.checkpoint.origin.clone();
+            return self.logs.push(VerifiedLog { origin, size, unsigned: end - size });
+        };
+        let leaves = Some((name.to_owned(), 0, size.saturating_sub(1)));
+        self.found(Finding { path: path.to_owned(), leaves, received: None, what });
+    }
+}
+
+/// A log as its files show it.
+enum Log {
+    Signed(Box<Signed>),
+    /// It was begun less than a second before its writer ended.
+    NotYet,
+    /// Why is a finding.
+    Wrong,
+}
+
+impl Log {
+    fn signed(&self) -> Option<&Signed> {
+        match self {
+            Log::Signed(signed) => Some(signed),
+            Log::NotYet | Log::Wrong => None,
+        }
+    }
+}
+
+/// What is to be verified.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// One cluster, or all of them.
+    pub cluster: Option<&'a str>,
+    /// Whose signatures are believed; without it, the keys that the store itself names.
+    pub policy: Option<&'a Policy>,
+}
+
+impl Reader {
+    /// Verifies what the store has acknowledged. `progress` is told how many events of how many
+    /// were read.
+    ///
+    /// # Errors
+    /// The store cannot be read at all. What is wrong with it is a finding.
+    pub async fn verify(
+        &self,
+        wanted: Wanted<'_>,
+        progress: impl FnMut(u64, u64) + Send,
+    ) -> Result<Verification> {
+        let mut verification = Verification::default();
+        let is_wanted = |name: &String| wanted.cluster.is_none_or(|cluster| cluster == name);
+        // Checkpoints first: what they are about is in snapshots that are taken later.
+        let mut signed = HashMap::new();
+        for cluster in keys::clusters(&*self.disk)?.into_iter().filter(is_wanted) {
+            let log = self.signed(&cluster, wanted, &mut verification);
+            signed.insert(cluster, log);
+        }
+        let snapshot = self.snapshot().await?;
+        // Seals behind the files that they are about.
+        let seals = self.seals(wanted, &mut verification);
+        for warning in snapshot.warnings() {
+            verification.file("wal", warning);
+        }
+        let ends = snapshot.ends();
+        let mut clusters: BTreeSet<String> = signed.keys().cloned().collect();
+        clusters.extend(ends.keys().filter(|name| is_wanted(name)).cloned());
+        let total = clusters.iter().filter_map(|cluster| ends.get(cluster)).sum();
+        let mut work = Work { snapshot: &snapshot, seals, verification, progress, total };
+        for cluster in clusters {
+            // A cluster that has events and no keys has no log either.
+            let log = signed.remove(&cluster).unwrap_or(Log::NotYet);
+            work.cluster(&cluster, &log).await?;
+        }
+        Ok(work.verification)
+    }
+
+    /// Reads a log; what is wrong with its files is a finding.
+    fn signed(&self, name: &str, wanted: Wanted<'_>, verification: &mut Verification) -> Log {
+        let opened = Signed::read(&self.disk, name).and_then(|signed| {
+            let Some(signed) = signed else { return Ok(Log::NotYet) };
+            if signed.is_edge_damaged {
+                let what = "it cannot be read; the next start of a writer makes it again";
+                verification.file(&format!("ledger/{name}/edge"), what);
+            }
+            if let Some(policy) = wanted.policy {
+                let by = |error| Error::Invalid(format!("by the policy given: {error}"));
+                policy.open(&signed.note).map_err(by)?;
+            }
+            Ok(Log::Signed(Box::new(signed)))
+        });
+        opened.unwrap_or_else(|error| {
+            verification.file(&format!("ledger/{name}/checkpoint"), error);
+            Log::Wrong
+        })
+    }
+
+    /// Verifies the meta log, and reads from it what the bytes of files were.
+    fn seals(&self, wanted: Wanted<'_>, verification: &mut Verification) -> HashMap<String, Seal> {
+        let path = format!("ledger/{}/entries", meta::NAME);
+        let log = self.signed(meta::NAME, wanted, verification);
+        let entries = meta::entries_from(&*self.disk, 0);
+        let entries = entries.map_err(|error| verification.file(&path, error)).unwrap_or_default();
+        let mut blocks = Blocks::new(log.signed());
+        let mut seals = HashMap::new();
+        for (seq, entry) in (0..).zip(&entries) {
+            let mut wrong = |first, last, what: String| {
+                let leaves = Some((meta::NAME.to_owned(), first, last));
+                verification.found(Finding { path: path.clone(), leaves, received: None, what });
+            };
+            match blocks.push(Some(Hash::of_leaf(entry))) {
+                Ok(None) => {}
+                Ok(Some((first, last))) => {
+                    wrong(first, last, "they are not what was signed".into())
+                }
+                Err(error) => wrong(seq, seq, error.to_string()),
+            }
+            match serde_json::from_slice(entry) {
+                Ok(MetaEntry { record: Record::Seal(seal), .. }) => {
+                    seals.insert(seal.path.clone(), seal);
+                }
+                Ok(_) => {}
+                Err(error) => wrong(seq, seq, format!("it is no record: {error}")),
+            }
+        }
+        verification.close(&path, meta::NAME, &log, &mut blocks);
+        seals
+    }
+}

@@ -1,0 +1,198 @@
+//! Verifying the log of one cluster: its files in the order of the log, then what is in none yet.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use whodid_event::time::Micros;
+
+use super::rows::{self, Again, Checked};
+use super::tree::Blocks;
+use super::{Finding, Log, Verification};
+use crate::entries::overlaps;
+use crate::error::{Error, Result};
+use crate::flush::blocking;
+use crate::ledger::Seal;
+use crate::positions::hex;
+use crate::rebuild::{decode, fetch};
+use crate::snapshot::{Snapshot, Table};
+use crate::table::DataFile;
+
+/// What stands for the path of an event that is in no segment yet.
+const WAL: &str = "wal";
+
+pub(super) struct Work<'a, P> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) seals: HashMap<String, Seal>,
+    pub(super) verification: Verification,
+    pub(super) progress: P,
+    pub(super) total: u64,
+}
+
+impl<P: FnMut(u64, u64) + Send> Work<'_, P> {
+    /// Verifies the log of a cluster.
+    pub(super) async fn cluster(&mut self, cluster: &str, log: &Log) -> Result<()> {
+        let of_cluster = |table| {
+            let files = self.snapshot.files(table).iter();
+            let mut files: Vec<&DataFile> = files.filter(|file| file.cluster == cluster).collect();
+            files.sort_by_key(|file| file.stats.seq);
+            files
+        };
+        let (events, bodies) = (of_cluster(Table::Events), of_cluster(Table::Bodies));
+        let mut again = Again::new(cluster, &self.snapshot.disk);
+        for file in events.iter().filter(|file| file.stats.twins > 0) {
+            // What cannot be read is found when its turn comes.
+            let fetched = fetch(&self.snapshot.store, Table::Events, file).await;
+            let twins = blocking(move || {
+                let batches = decode(Table::Events, &fetched?)?;
+                batches.iter().map(rows::twins).collect::<Result<Vec<_>>>()
+            });
+            again.expect_twins(twins.await.unwrap_or_default().into_iter().flatten());
+        }
+        for (_, chunk) in self.snapshot.chunks().filter(|(of, _)| *of == cluster) {
+            again.expect_twins(rows::twins(&chunk.events)?);
+        }
+        let mut blocks = Blocks::new(log.signed());
+        for file in bodies {
+            self.sealed(Table::Bodies, file).await?;
+        }
+        for file in events {
+            again = self.file(file, again, &mut blocks).await?;
+        }
+        for (_, chunk) in self.snapshot.chunks().filter(|(of, _)| *of == cluster) {
+            self.reach(cluster, WAL, chunk.first_seq(), &mut blocks)?;
+            let checked = again.batch(&chunk.events, std::slice::from_ref(&chunk.bodies))?;
+            self.add(cluster, (WAL, chunk.received), checked, &mut blocks)?;
+        }
+        let path = format!("ledger/{cluster}/checkpoint");
+        self.verification.close(&path, cluster, log, &mut blocks);
+        Ok(())
+    }
+
+    /// Verifies a file of events and the bodies that belong to it.
+    async fn file(
+        &mut self,
+        file: &DataFile,
+        again: Again,
+        blocks: &mut Blocks<'_>,
+    ) -> Result<Again> {
+        let path = path(Table::Events, file);
+        let (first, last) = file.stats.seq;
+        let end = blocks.end();
+        if first < end {
+            self.verification.found(about(Table::Events, file, "these leaves stand twice"));
+            return Ok(again);
+        }
+        self.reach(&file.cluster, &path, first, blocks)?;
+        let Some(events) = self.sealed(Table::Events, file).await? else { return Ok(again) };
+        let mut bodies = Vec::new();
+        let all = self.snapshot.files(Table::Bodies).iter();
+        for body in all.filter(|body| overlaps(body, &file.cluster, &(first..last + 1))) {
+            // What cannot be read was found already.
+            bodies.extend(fetch(&self.snapshot.store, Table::Bodies, body).await);
+        }
+        let kept = again.clone();
+        match again.file(events, bodies, first..last + 1).await {
+            Ok((again, batches)) => {
+                for checked in batches {
+                    self.add(&file.cluster, (&path, file.stats.received.0), checked, blocks)?;
+                }
+                Ok(again)
+            }
+            Err(error) => {
+                let what = match error {
+                    // The library that reads it panicked.
+                    Error::Stopped(_) => "it cannot be decoded".to_owned(),
+                    error => error.to_string(),
+                };
+                self.verification.found(about(Table::Events, file, what));
+                Ok(kept)
+            }
+        }
+    }
+
+    /// Reads a file, and holds it against its seal; `None` if it cannot be read.
+    async fn sealed(&mut self, table: Table, file: &DataFile) -> Result<Option<Bytes>> {
+        let bytes = match fetch(&self.snapshot.store, table, file).await {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.verification.found(about(table, file, format!("it cannot be read: {error}")));
+                return Ok(None);
+            }
+        };
+        self.verification.files += 1;
+        let hashed = bytes.clone();
+        let sha256 = blocking(move || Ok(hex(&Sha256::digest(&hashed).into()))).await?;
+        let length = bytes.len() as u64;
+        let what = match self.seals.get(&path(table, file)) {
+            Some(seal) if seal.sha256 == sha256 && seal.bytes == length => return Ok(Some(bytes)),
+            None => "no seal names it: it was not written by this record's writer".to_owned(),
+            Some(Seal { bytes, sha256: sealed, .. }) => format!(
+                "it was sealed with {bytes} bytes and SHA-256 {sealed}, and has {length} and {sha256}"
+            ),
+        };
+        self.verification.found(about(table, file, what));
+        Ok(Some(bytes))
+    }
+
+    /// Goes on at a place; what is missing before it is a finding, and left to the tiles.
+    fn reach(
+        &mut self,
+        cluster: &str,
+        path: &str,
+        first: u64,
+        blocks: &mut Blocks<'_>,
+    ) -> Result<()> {
+        let end = blocks.end();
+        if end < first {
+            self.verification.found(Finding {
+                path: path.to_owned(),
+                leaves: Some((cluster.to_owned(), end, first - 1)),
+                received: None,
+                what: "these leaves are missing before it".into(),
+            });
+        }
+        (end..first).try_for_each(|_| blocks.push(None).map(|_| ()))
+    }
+
+    fn add(
+        &mut self,
+        cluster: &str,
+        (path, received): (&str, Micros),
+        checked: Checked,
+        blocks: &mut Blocks<'_>,
+    ) -> Result<()> {
+        let mut found = |first, last, what: String| {
+            let leaves = Some((cluster.to_owned(), first, last));
+            let received = Some(received);
+            self.verification.found(Finding { path: path.to_owned(), leaves, received, what });
+        };
+        for (seq, what) in checked.findings {
+            found(seq, seq, what);
+        }
+        let events = checked.hashes.len() as u64;
+        for hash in checked.hashes {
+            if let Some((first, last)) = blocks.push(hash)? {
+                found(first, last, "at least one of them is not what was signed".into());
+            }
+        }
+        self.verification.events += events;
+        self.verification.bodies += checked.bodies;
+        (self.progress)(self.verification.events, self.total);
+        Ok(())
+    }
+}
+
+fn path(table: Table, file: &DataFile) -> String {
+    format!("{}/{}", table.name(), file.path)
+}
+
+fn about(table: Table, file: &DataFile, what: impl ToString) -> Finding {
+    let (first, last) = file.stats.seq;
+    Finding {
+        path: path(table, file),
+        leaves: Some((file.cluster.clone(), first, last)),
+        received: Some(file.stats.received.0),
+        what: what.to_string(),
+    }
+}

@@ -1,0 +1,269 @@
+//! The ledger: what is signed is what is there, a record that went back or was altered is refused
+//! and found, and every proof holds.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use whodid_event::redact::RuleSet;
+use whodid_store::{Limits, Options, Proven, Reader, Verification, Wanted, Writer, reopen_dir};
+use whodid_tlog::{CompactRange, Hash, Policy};
+
+use crate::support::{append, event, findings};
+
+fn options() -> Options {
+    Options { rules: RuleSet::off(), ..Options::default() }
+}
+
+/// A record of so many events of cluster `c`, some of them twice, in segments of 256.
+async fn record(dir: &Path, count: u64) {
+    let limits = Limits { segment_leaves: 256, ..Limits::default() };
+    let writer = Writer::open_dir(dir, Options { limits, ..options() }).await.unwrap();
+    let events: Vec<String> = (0..count).map(|i| event(1, i - u64::from(i % 50 == 49))).collect();
+    append(&writer, "c", &events, 64).await;
+    writer.close().await.unwrap();
+}
+
+async fn verify(dir: &Path) -> Verification {
+    Reader::open_dir(dir).unwrap().verify(Wanted::default(), |_, _| {}).await.unwrap()
+}
+
+/// Why a writer does not start.
+async fn refusal(dir: &Path) -> String {
+    match Writer::open_dir(dir, options()).await {
+        Ok(_) => "it starts".to_owned(),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// The files below a folder, relative to it.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let path = entry.path();
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(path);
+            } else {
+                found.push(path.strip_prefix(dir).unwrap().to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_is_what_was_signed() {
+    let folder = tempfile::tempdir().unwrap();
+    record(folder.path(), 1_000).await;
+    let verification = verify(folder.path()).await;
+    assert_eq!(verification.findings, []);
+    assert_eq!((verification.events, verification.logs.len()), (1_000, 2));
+    assert!(verification.logs.iter().any(|log| (log.size, log.unsigned) == (1_000, 0)));
+    assert!(verification.files >= 8, "{verification:?}");
+    // Another life goes on with the same tree, also over compaction.
+    let writer = Writer::open_dir(folder.path(), options()).await.unwrap();
+    append(&writer, "c", &(1_000..1_300).map(|i| event(1, i)).collect::<Vec<_>>(), 7).await;
+    writer.flush().await.unwrap();
+    writer.compact().await.unwrap();
+    writer.close().await.unwrap();
+    let verification = verify(folder.path()).await;
+    assert_eq!((verification.findings, verification.events), (vec![], 1_300));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_has_a_proof_that_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    record(folder.path(), 700).await;
+    let reader = Reader::open_dir(folder.path()).unwrap();
+    let policy = Policy::parse(&reader.policy().unwrap()).unwrap();
+    let mut checked = 0;
+    for seq in (0..700).step_by(23).chain([255, 256, 511, 512, 699]) {
+        let evidence = reader.prove("c", &[seq].into()).await.unwrap().unwrap();
+        let [Proven { leaf, proof }] = evidence.proven() else { panic!("{evidence:?}") };
+        let checkpoint = policy.open(&proof.checkpoint).unwrap();
+        proof.verify_in(&leaf.entry, &checkpoint).unwrap();
+        let entry: serde_json::Value = serde_json::from_slice(&leaf.entry).unwrap();
+        assert_eq!((entry["seq"].as_u64(), entry["cluster"].as_str()), (Some(seq), Some("c")));
+        checked += 1;
+    }
+    assert!(checked > 30, "{checked}");
+    assert!(reader.prove("c", &[700].into()).await.unwrap().is_none());
+    assert!(reader.prove("d", &[0].into()).await.unwrap().is_none());
+    // All at once, and what is around them.
+    let evidence = reader.prove("c", &(0..700).collect()).await.unwrap().unwrap();
+    let hash = |proven: &Proven| Hash::of_leaf(&proven.leaf.entry);
+    let hashes: Vec<Hash> = evidence.proven().iter().map(hash).collect();
+    assert!(evidence.proven().iter().any(|proven| !proven.leaf.bodies.is_empty()));
+    for (begin, end) in [(0, 700), (0, 1), (699, 700), (3, 300), (256, 512), (100, 699)] {
+        let [left, leaves, right] = evidence.range(&(begin..end)).await.unwrap();
+        assert_eq!(leaves, hashes[begin as usize..end as usize]);
+        let mut whole = CompactRange::from_hashes(0, begin, left).unwrap();
+        leaves.into_iter().for_each(|leaf| whole.append(leaf, |_, _| {}));
+        assert!(whole.extend(&CompactRange::from_hashes(end, 700, right).unwrap()));
+        assert_eq!(whole.root(), evidence.checkpoint().head.root);
+    }
+    assert!(evidence.range(&(0..701)).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_went_back_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+    record(&old, 300).await;
+    copy(&old, &new);
+    record(&new, 400).await;
+    // Everything but the ledger is put back.
+    let back = folder.path().join("back");
+    copy(&old, &back);
+    fs::remove_dir_all(back.join("ledger")).unwrap();
+    copy(&new.join("ledger"), &back.join("ledger"));
+    let why = refusal(&back).await;
+    assert!(why.contains("signed over 700 leaves, and the record of c has 300"), "{why}");
+    assert!(why.contains("whodid ledger reopen"), "{why}");
+    let found = findings(&Reader::open_dir(&back).unwrap()).await;
+    assert!(
+        found.iter().any(|finding| finding.contains("put back to an older state")),
+        "{found:?}"
+    );
+    // A person decides to go on.
+    let reopened = reopen_dir(&back, "c", "a copy was put back").await.unwrap();
+    assert!(reopened.origin.ends_with("/c/2") && reopened.frozen.ends_with("/c"), "{reopened:?}");
+    let reopened = reopen_dir(&back, "meta", "a copy was put back").await.unwrap();
+    assert!(reopened.origin.ends_with("/meta/2"), "{reopened:?}");
+    let verification = verify(&back).await;
+    assert_eq!((verification.findings, verification.events), (vec![], 301));
+    assert!(back.join("ledger/c.1/checkpoint").is_file());
+    assert_eq!(refusal(&back).await, "it starts");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_away_is_noticed() {
+    for (path, says) in [
+        ("ledger", "the ledger is gone"),
+        ("ledger/c", "it is gone, although the log was begun"),
+        ("ledger/c/key", "it is gone, although the log was begun"),
+        ("ledger/c/checkpoint", "it is gone, although the log was begun"),
+        ("ledger/meta/key", "the ledger is gone"),
+        ("ledger/meta/checkpoint", "it is gone, although the log was begun"),
+        ("ledger/meta/entries", "not all there"),
+        ("ledger/meta/edge", "it starts"),
+        ("ledger/c/edge", "it starts"),
+        ("ledger/c/policy", "it starts"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        record(folder.path(), 300).await;
+        let gone = folder.path().join(path);
+        if gone.is_dir() {
+            fs::remove_dir_all(gone).unwrap();
+        } else {
+            fs::remove_file(gone).unwrap();
+        }
+        let why = refusal(folder.path()).await;
+        assert!(why.contains(says), "{path}: {why}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_that_is_gone_or_wrong_is_made_again() {
+    for bytes in [None, Some(b"WdEdge01".to_vec()), Some(vec![0; 100])] {
+        let folder = tempfile::tempdir().unwrap();
+        record(folder.path(), 300).await;
+        let edge = folder.path().join("ledger/c/edge");
+        let whole = fs::read(&edge).unwrap();
+        let mut wrong = whole.clone();
+        wrong[20] ^= 1;
+        match bytes {
+            None => fs::write(&edge, wrong).unwrap(),
+            Some(bytes) => fs::write(&edge, bytes).unwrap(),
+        }
+        record(folder.path(), 10).await;
+        assert_eq!(findings(&Reader::open_dir(folder.path()).unwrap()).await, Vec::<String>::new());
+    }
+}
+
+/// What of a store is not covered by the ledger, by design (`docs/format/ledger.md`).
+fn is_covered(path: &Path) -> bool {
+    let path = path.to_str().unwrap();
+    ["events/cluster=", "bodies/cluster=", "keys/", "ledger/"].iter().any(|p| path.starts_with(p))
+        && !path.ends_with("/key")
+}
+
+/// What flipping bits came to.
+#[derive(Debug, Default)]
+struct Flips {
+    tried: usize,
+    missed: Vec<String>,
+    /// Files that a finding named.
+    named: BTreeSet<String>,
+}
+
+/// Flips a bit in one of so many bytes of everything that the ledger covers. Findings about paths
+/// that begin like `hidden` are overlooked, which the check has to notice.
+async fn flip(every: usize, hidden: Option<&str>) -> Flips {
+    let folder = tempfile::tempdir().unwrap();
+    record(folder.path(), 300).await;
+    assert_eq!(verify(folder.path()).await.findings, []);
+    let mut flips = Flips::default();
+    for path in files(folder.path()).into_iter().filter(|path| is_covered(path)) {
+        let file = folder.path().join(&path);
+        let whole = fs::read(&file).unwrap();
+        let shown = path.to_str().unwrap().to_owned();
+        // Of the keys, those of blocks that have leaves.
+        let used = if shown.starts_with("keys/") { 2 * 32 } else { whole.len() };
+        for at in (0..used).step_by(every) {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1 << (at % 8);
+            fs::write(&file, flipped).unwrap();
+            let mut found = verify(folder.path()).await.findings;
+            found.retain(|finding| hidden.is_none_or(|hidden| !finding.path.starts_with(hidden)));
+            if found.is_empty() {
+                flips.missed.push(format!("{shown} at {at}"));
+            }
+            if found.iter().any(|finding| finding.path == shown) {
+                flips.named.insert(shown.clone());
+            }
+            flips.tried += 1;
+        }
+        fs::write(&file, whole).unwrap();
+    }
+    flips
+}
+
+/// A flipped bit anywhere in a sealed file, the keys of commitments or the ledger is found.
+/// `WHODID_FLIP_EVERY` says how many bytes lie between flips; `cargo xtask tamper` flips all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flipped_bit_is_found() {
+    let every = std::env::var("WHODID_FLIP_EVERY").ok().and_then(|every| every.parse().ok());
+    let every = every.unwrap_or(97);
+    let Flips { tried, missed, named } = flip(every, None).await;
+    println!("{tried} flips, {} missed; findings name {named:?}", missed.len());
+    assert!(missed.is_empty(), "{missed:?}");
+    assert!(tried >= 300 || every > 97, "only {tried}");
+    for table in ["events/", "bodies/"] {
+        assert!(named.iter().any(|path| path.starts_with(table)), "{named:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finding_that_is_hidden_is_noticed() {
+    let Flips { tried, missed, .. } = flip(997, Some("bodies/")).await;
+    println!("{tried} flips, findings about bodies hidden: {} missed", missed.len());
+    assert!(missed.iter().any(|path| path.starts_with("bodies/")), "{missed:?}");
+}
