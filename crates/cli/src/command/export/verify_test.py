@@ -949,8 +949,9 @@ class Entries(Case):
 
     def test_the_largest_tree(self):
         size, path = (1 << 63) - 1, [sha256(bytes([at])) for at in range(63)]
-        root = functools.reduce(
-            lambda left, right: sha256(b"\1" + left + right), path, sha256(b"\0" + make_entry(0)[0]))
+        root = sha256(b"\0" + make_entry(0)[0])
+        for sibling in path:
+            root = sha256(b"\1" + root + sibling)
         bundle = Bundle(1, change=lambda note: Bundle.sign(
             None, f"{LOG.name}\n{size}\n{b64(root)}\n"))
         bundle.files[proof(0)] = bundle.proof(0, path).encode()
@@ -999,6 +1000,27 @@ class Entries(Case):
         for data in (b"", b"\xff", b"[" * 100_000, b"{}"):
             bundle.write(data)
             self.refuses(bundle, "manifest.json")
+
+
+    def test_manifests_of_other_types(self):
+        def spots(value):
+            """Every place in the manifest, as its container and key."""
+            keys = value if isinstance(value, dict) else range(len(value))
+            for key in keys if isinstance(value, (dict, list)) else ():
+                yield value, key
+                yield from spots(value[key])
+
+        whole = Bundle(9, spans=(2, 7))
+        for at, (_, key) in enumerate(list(spots(whole.manifest))):
+            for other in (None, True, -1, 1.5, 1 << 62, 1 << 63, "", "x/y", [], [[]], {}, {"a": 1}):
+                if key in ("query", "purpose") and isinstance(other, str):
+                    continue
+                bundle = whole.copy()
+                container, _ = list(spots(bundle.manifest))[at]
+                container[key] = other
+                bundle.seal(keep_files=True)
+                with self.subTest(key=key, other=other):
+                    self.refuses(bundle, "FAILED")
 
 
 class Files(Case):
