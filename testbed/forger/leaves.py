@@ -22,11 +22,12 @@ DOCS = pathlib.Path(__file__).resolve().parents[2] / "docs/format"
 # Leaves of a tile, and of a block that has one key.
 WIDTH = 256
 KEY_FILE_LEAVES = 65_536
+BODIES = [("requestObject", "request_object"), ("responseObject", "response_object")]
 DECISION, REASON = "authorization.k8s.io/decision", "authorization.k8s.io/reason"
 
 
 def load_vectors():
-    """The program that the specification of entries comes with; it checks itself when it is loaded."""
+    """The program that comes with the specification of entries; it checks itself when loaded."""
     spec = importlib.util.spec_from_file_location("vectors", DOCS / "entry_vectors.py")
     module = importlib.util.module_from_spec(spec)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -120,7 +121,7 @@ def event_members(row, request, response):
 def event_text(row, bodies):
     """An event as it was taken in, after redaction."""
     values = {}
-    for member, column in [("requestObject", "request_object"), ("responseObject", "response_object")]:
+    for member, column in BODIES:
         is_elsewhere = row[column] == "$c"
         values[member] = bodies[row["seq"], member] if is_elsewhere else row[column]
     if row["text"] is None:
@@ -150,8 +151,7 @@ def entry(row, cluster, block_key, bodies):
         elsewhere = bodies.get((row["seq"], "raw"), "").strip('"')
         vector["input"] = {"raw": base64.b64encode(raw) if raw is not None else elsewhere}
     else:
-        columns = [("requestObject", "request_object"), ("responseObject", "response_object")]
-        whole = [name for name, column in columns if row[column] not in (None, "$c")]
+        whole = [name for name, column in BODIES if row[column] not in (None, "$c")]
         vector["input"] = {"event": [event_text(row, bodies)], "redacted": whole}
     return VECTORS.entry(vector).encode()
 

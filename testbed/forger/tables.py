@@ -1,5 +1,5 @@
-"""The two tables of a record, read and written by pyarrow: Parquet files, and the Delta log with the
-statistics that it has of them.
+"""The two tables of a record, read and written by pyarrow: Parquet files, and the Delta log with
+the statistics that it has of them.
 
 What rows are as leaves is for leaves.py.
 """
@@ -50,10 +50,6 @@ class File:
 
     def row(self, at):
         return self.rows.slice(at, 1).to_pylist()[0]
-
-    def at(self, seq):
-        """Where an event stands in a file of events."""
-        return seq - self.first
 
     def put(self, at, values):
         """Changes values of one row."""
@@ -205,7 +201,7 @@ class Store:
         keys = {}
         rows = file.rows
         is_raw = [reason is not None for reason in rows.column("raw_reason").to_pylist()]
-        # Most columns of bytes that are no event are null: reading them would take most of the time.
+        # Of bytes that are no event most columns are null; reading them would take longest.
         events = rows.filter(pa.array([not raw for raw in is_raw])).to_pylist()
         few = ["seq", "received", "source", "raw", "raw_reason", "raw_size"]
         raws = rows.select(few).filter(pa.array(is_raw)).to_pylist()
@@ -249,7 +245,7 @@ class Store:
         file.put_column(changes)
 
     def write(self):
-        """Writes what was changed; returns for each new file its old path, its path and its bytes."""
+        """Writes what was changed; returns of each new file its old path, its path, its bytes."""
         written = []
 
         def kept(cluster, last):

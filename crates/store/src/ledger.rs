@@ -5,7 +5,8 @@
 //! Formats are `whodid-tlog`'s, entries `whodid-event`'s. What a checkpoint is worth depends on who
 //! holds the key (`docs/adr/0010-ledger.md`).
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -58,6 +59,8 @@ enum Request {
 pub(crate) struct Ledger {
     logs: HashMap<Arc<str>, Log>,
     meta: Meta,
+    /// Events that are durable and not hashed yet.
+    waiting: VecDeque<Box<Leaves>>,
     keys: BlockKeys,
     files: log::Files,
     /// What the origin of every log begins with.
@@ -119,12 +122,16 @@ impl Ledger {
         Ok((Handle(sender), thread))
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a pace, not a time that is kept")]
     fn run(mut self, inbox: &Receiver<Request>) {
         let mut due = Instant::now() + SIGN_EVERY;
         loop {
             let request = inbox.recv_timeout(due.saturating_duration_since(Instant::now()));
             let done = match request {
-                Ok(Request::Append(leaves)) => self.append(&leaves),
+                Ok(Request::Append(leaves)) => {
+                    self.waiting.push_back(leaves);
+                    self.append_waiting()
+                }
                 Ok(Request::Cover(reply)) => self.answer(Self::cover, reply),
                 Ok(Request::Record(records, reply)) => {
                     self.answer(|ledger| ledger.record(&records), reply)
@@ -148,7 +155,7 @@ impl Ledger {
         reply: oneshot::Sender<Result<()>>,
     ) -> Result<()> {
         let done = work(self);
-        let repeated = done.as_ref().map(|()| ()).map_err(Error::again);
+        let repeated = done.as_ref().copied().map_err(Error::again);
         let _gone = reply.send(done);
         repeated
     }
@@ -163,13 +170,24 @@ impl Ledger {
         self.shared.lock().ledger_trouble = error.map(|error| error.to_string());
     }
 
+    /// Hashes what waits, in order; what the disk refuses for a while goes on waiting. It is never
+    /// more than the memtable has, as without the ledger no segment is written.
+    fn append_waiting(&mut self) -> Result<()> {
+        while let Some(leaves) = self.waiting.pop_front() {
+            if let Err(error) = self.append(&leaves) {
+                self.waiting.push_front(leaves);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
     fn append(&mut self, leaves: &Leaves) -> Result<()> {
         let hashes = leaves.hashes(&mut self.keys)?;
-        let log = match self.logs.get_mut(&leaves.cluster) {
-            Some(log) => log,
-            None => {
-                let log = Log::open(&self.files, &leaves.cluster, &self.prefix)?;
-                self.logs.entry(Arc::clone(&leaves.cluster)).or_insert(log)
+        let log = match self.logs.entry(Arc::clone(&leaves.cluster)) {
+            Entry::Occupied(log) => log.into_mut(),
+            Entry::Vacant(place) => {
+                place.insert(Log::open(&self.files, &leaves.cluster, &self.prefix)?)
             }
         };
         let (size, first) = (log.tree.size(), leaves.first_seq);
@@ -187,11 +205,13 @@ impl Ledger {
 
     fn sign(&mut self) -> Result<()> {
         self.shared.check()?;
+        self.append_waiting()?;
         self.all().try_for_each(Log::sign)
     }
 
     fn cover(&mut self) -> Result<()> {
         self.shared.check()?;
+        self.append_waiting()?;
         self.all().try_for_each(Log::cover)
     }
 

@@ -27,6 +27,7 @@ pub mod disk;
 mod entries;
 mod error;
 mod flush;
+mod found;
 mod health;
 mod keys;
 mod ledger;

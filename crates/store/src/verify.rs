@@ -75,7 +75,7 @@ impl Verification {
     }
 
     /// Notes what is wrong with a file as a whole.
-    fn file(&mut self, path: &str, what: impl ToString) {
+    fn file(&mut self, path: &str, what: &dyn ToString) {
         let (path, what) = (path.to_owned(), what.to_string());
         self.found(Finding { path, leaves: None, received: None, what });
     }
@@ -159,7 +159,7 @@ impl Reader {
         // Seals behind the files that they are about.
         let seals = self.seals(wanted, &mut verification);
         for warning in snapshot.warnings() {
-            verification.file("wal", warning);
+            verification.file("wal", &warning);
         }
         let ends = snapshot.ends();
         let mut clusters: BTreeSet<String> = signed.keys().cloned().collect();
@@ -180,7 +180,7 @@ impl Reader {
             let Some(signed) = signed else { return Ok(Log::NotYet) };
             if signed.is_edge_damaged {
                 let what = "it cannot be read; the next start of a writer makes it again";
-                verification.file(&format!("ledger/{name}/edge"), what);
+                verification.file(&format!("ledger/{name}/edge"), &what);
             }
             if let Some(policy) = wanted.policy {
                 let by = |error| Error::Invalid(format!("by the policy given: {error}"));
@@ -189,7 +189,7 @@ impl Reader {
             Ok(Log::Signed(Box::new(signed)))
         });
         opened.unwrap_or_else(|error| {
-            verification.file(&format!("ledger/{name}/checkpoint"), error);
+            verification.file(&format!("ledger/{name}/checkpoint"), &error);
             Log::Wrong
         })
     }
@@ -199,7 +199,7 @@ impl Reader {
         let path = format!("ledger/{}/entries", meta::NAME);
         let log = self.signed(meta::NAME, wanted, verification);
         let entries = meta::entries_from(&*self.disk, 0);
-        let entries = entries.map_err(|error| verification.file(&path, error)).unwrap_or_default();
+        let entries = entries.map_err(|error| verification.file(&path, &error)).unwrap_or_default();
         let mut blocks = Blocks::new(log.signed());
         let mut seals = HashMap::new();
         for (seq, entry) in (0..).zip(&entries) {
@@ -210,7 +210,7 @@ impl Reader {
             match blocks.push(Some(Hash::of_leaf(entry))) {
                 Ok(None) => {}
                 Ok(Some((first, last))) => {
-                    wrong(first, last, "they are not what was signed".into())
+                    wrong(first, last, "they are not what was signed".into());
                 }
                 Err(error) => wrong(seq, seq, error.to_string()),
             }

@@ -1,7 +1,7 @@
 //! The one writer of a store: opening it, which includes recovery, and the handle that others
 //! append with. The work is done by the sequencer and the flusher.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -9,29 +9,26 @@ use std::thread::JoinHandle;
 use tokio::sync::futures::Notified;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use whodid_event::redact::RuleSet;
-use whodid_event::time::Micros;
 
 use crate::batch::{Batch, Preparer};
 use crate::clock::{Clock, SystemClock};
-use crate::columns::{bodies_schema, events_schema};
-use crate::dedupe::{Fingerprints, WINDOW_MICROS, Window};
+use crate::dedupe::{WINDOW_MICROS, Window};
 use crate::descriptor::Descriptor;
 use crate::disk::{Disk, RealDisk};
 use crate::error::{Error, Result};
-use crate::flush::{Flusher, Retired, Tables};
-use crate::health::Health;
+use crate::flush::{Flusher, Tables};
+use crate::found::Found;
 use crate::keys::{self, Keys};
 use crate::ledger::{self, Handle, Record};
 use crate::lock::Lock;
 use crate::memtable::{Limits, Shared, State};
-use crate::object::{self, DiskStore, TMP};
+use crate::object::DiskStore;
 use crate::positions::SourcePosition;
 use crate::recover::{self, Recovered, Watermarks};
 use crate::sequencer::{Receipt, Request, Sequence, Sequencer};
 use crate::snapshot::Snapshot;
 use crate::table::{BODIES, DeltaLog, EVENTS, TableLog};
-use crate::wal::{self, Log, replay};
-use crate::{compact, rebuild, whole};
+use crate::{compact, rebuild};
 
 /// How many requests may wait for the sequencer before their senders wait.
 const REQUESTS_MAX: usize = 64;
@@ -92,42 +89,18 @@ impl Writer {
     /// # Errors
     /// As [`open_dir`](Self::open_dir).
     pub async fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Self> {
-        let health = Health::default();
-        let store = DiskStore::new(Arc::clone(&disk), health.clone());
-        let known = Descriptor::load(&*disk)?;
-        prepare_folders(&disk, &store)?;
-        settle(&*disk, &health)?;
-        let files = replay::open_all(&*disk)?;
-        whole::check(&*disk, known.is_some(), &files)?;
-        let tables =
-            if known.is_some() { open_tables(&store).await? } else { make_tables(&store).await? };
-        let watermarks = watermarks(&tables, &*disk).await?;
-        whole::check_keys(&*disk, &watermarks)?;
-        let fingerprints = Fingerprints::new();
-        let mut recovered = recover::read(&files, &watermarks, &fingerprints, Some(&disk))?;
-        if !recovered.losses.is_empty() {
-            return Err(recovered.losses.swap_remove(0));
-        }
-        cut_torn(&disk, &health, &recovered)?;
-        let next_number = files.last().map_or(1, |file| file.number + 1);
-        let retired = retired(&*disk, &files, &recovered)?;
-        drop(files);
-        let log = Log::create(&disk, &health, next_number)?;
+        let found = Found::read(&disk).await?;
+        let Found { store, known, tables, watermarks, fingerprints, recovered, retired, log } =
+            found;
         let preparer = Preparer { rules: Arc::new(options.rules.clone()), fingerprints };
         let live = Arc::new(tables.files()?);
-        let now = options.clock.now().max(recovered.last_received);
-        let windows = rebuild::windows(&store, &live, &preparer.fingerprints, now - WINDOW_MICROS);
+        let since = options.clock.now().max(recovered.last_received) - WINDOW_MICROS;
+        let windows = rebuild::windows(&store, &live, &preparer.fingerprints, since);
         let newest = live.events.iter().map(|file| file.stats.received.1);
         let last_received = newest.fold(recovered.last_received, i64::max);
         let sequences = sequences(windows.await?, &watermarks, &recovered);
         let shared = Shared::default();
-        let segments = Snapshot {
-            files: Arc::clone(&live),
-            runs: Vec::new(),
-            store: store.clone(),
-            disk: Arc::clone(&disk),
-            warnings: Vec::new(),
-        };
+        let segments = ledger::Kept::segments(&live, &store, &disk);
         let record = ledger::Kept { segments, watermarks: &watermarks, recovered: &recovered };
         let made = known.clone().map_or_else(|| ledger::descriptor(&*disk), Ok)?;
         let ledger = ledger::open((&disk, &store), &made, &record, &shared, &options.clock).await?;
@@ -376,37 +349,6 @@ fn start(sequencer: Sequencer, inbox: mpsc::Receiver<Request>) -> Result<JoinHan
         .map_err(|source| Error::Unavailable { path: "sequencer".into(), source })
 }
 
-/// Makes the folders of a store.
-fn prepare_folders(disk: &Arc<dyn Disk>, store: &DiskStore) -> Result<()> {
-    let unavailable = |path: &str, source| Error::Unavailable { path: path.into(), source };
-    for folder in [TMP, wal::FOLDER, keys::FOLDER] {
-        store.create_dirs(folder).map_err(|error| object::own(folder, error))?;
-    }
-    // Left behind by a crash; nothing refers to them.
-    for entry in disk.list(TMP).map_err(|source| unavailable(TMP, source))? {
-        let path = format!("{TMP}/{}", entry.name);
-        disk.remove(&path).map_err(|source| unavailable(&path, source))?;
-    }
-    Ok(())
-}
-
-/// Makes durable what a process that was killed may have left unsynced, before it is believed:
-/// the power may go later, and take with it what later events build on.
-fn settle(disk: &dyn Disk, health: &Health) -> Result<()> {
-    let mut folders = vec![String::new(), wal::FOLDER.into(), keys::FOLDER.into()];
-    folders.extend(keys::clusters(disk)?.iter().map(|name| format!("{}/{name}", keys::FOLDER)));
-    for table in [EVENTS, BODIES] {
-        folders.extend([table.to_owned(), format!("{table}/_delta_log")]);
-    }
-    for mut file in replay::open_all(disk)? {
-        file.settle(health)?;
-    }
-    for folder in folders.iter().filter(|folder| disk.stat(folder).is_ok()) {
-        health.synced(folder, disk.sync_dir(folder))?;
-    }
-    Ok(())
-}
-
 /// Opens the tables of a store, which must be there.
 pub(crate) async fn open_tables(store: &DiskStore) -> Result<Tables> {
     let gone = |name: &str| Error::Format {
@@ -416,14 +358,6 @@ pub(crate) async fn open_tables(store: &DiskStore) -> Result<Tables> {
     let events = DeltaLog::open(EVENTS, store).await?.ok_or_else(|| gone(EVENTS))?;
     let bodies = DeltaLog::open(BODIES, store).await?.ok_or_else(|| gone(BODIES))?;
     Ok(Tables { events, bodies })
-}
-
-/// Makes the tables of a new store, or what an interrupted start left to be made.
-async fn make_tables(store: &DiskStore) -> Result<Tables> {
-    Ok(Tables {
-        events: DeltaLog::open_or_create(EVENTS, store, &events_schema()).await?,
-        bodies: DeltaLog::open_or_create(BODIES, store, &bodies_schema()).await?,
-    })
 }
 
 /// The last `seq` in a segment of each cluster.
@@ -438,43 +372,6 @@ pub(crate) async fn watermarks(tables: &Tables, disk: &dyn Disk) -> Result<Water
         }
     }
     Ok(watermarks)
-}
-
-/// Cuts off what was never acknowledged, so that a flaw found there later is damage.
-fn cut_torn(disk: &Arc<dyn Disk>, health: &Health, recovered: &Recovered) -> Result<()> {
-    for (path, at) in &recovered.torn {
-        let unavailable = |source| Error::Unavailable { path: path.clone(), source };
-        let mut file = disk.open_to_append(path).map_err(unavailable)?;
-        file.truncate(*at).map_err(unavailable)?;
-        if *at == 0 {
-            file.append(&wal::FILE_MAGIC).map_err(unavailable)?;
-        }
-        health.synced(path, file.sync())?;
-    }
-    Ok(())
-}
-
-/// Log files that hold nothing above the watermarks. They were covered at the latest by the last
-/// commit of `events`.
-fn retired(
-    disk: &dyn Disk,
-    files: &[replay::WalFile],
-    recovered: &Recovered,
-) -> Result<VecDeque<Retired>> {
-    let log = format!("{EVENTS}/_delta_log");
-    let commits = disk.list(&log).map_err(|source| Error::Read { path: log, source })?;
-    let newest = commits.iter().map(|entry| entry.modified).max();
-    let since = newest
-        .and_then(|time| time.duration_since(std::time::SystemTime::UNIX_EPOCH).ok())
-        .and_then(|time| Micros::try_from(time.as_micros()).ok())
-        .unwrap_or(0);
-    let first_needed = recovered.frozen.first().map(|frozen| frozen.wal_number);
-    Ok(files
-        .iter()
-        .map(|file| file.number)
-        .take_while(|number| first_needed.is_none_or(|first| *number < first))
-        .map(|number| Retired { number, since })
-        .collect())
 }
 
 /// Where each cluster's log goes on, and what may arrive again.

@@ -5,9 +5,10 @@
 //! And a record that was put back as a whole is a true record of yesterday; only who remembers more
 //! than the folder does can tell: whoever holds a proof or a checkpoint, and a witness.
 //!
-//! With the key everything can be signed anew. `verify` still finds what contradicts itself: a column
-//! that its event does not give, a mark that its two events do not, a statement of a table's log about
-//! a file, a log of the policy that is gone. The rest is found by an old proof, or an old checkpoint.
+//! With the key everything can be signed anew. `verify` still finds what contradicts itself: a
+//! column that its event does not give, a mark that its two events do not, a body that no event
+//! has, a statement of a table's log about a file, a log of the policy that is gone. Of the rest,
+//! what changes a leaf is found by whoever holds an old proof or an old checkpoint.
 
 use anyhow::ensure;
 
@@ -33,13 +34,14 @@ pub(super) const HANDS: [Hand; 5] = [
 
 /// For each hand, by judge: verify, start, verify then, old proof, old checkpoint. `F`: he has to
 /// find it, if he is asked; `-`: he does not; `?`: either.
-const EXPECTED: [(&str, [&str; 5]); 16] = [
+const EXPECTED: [(&str, [&str; 5]); 17] = [
     ("username", ["FFFFF", "F?FFF", "FFFFF", "F-FFF", "---FF"]),
     ("derived", ["F?F--", "F?F--", "FFFF-", "F-F--", "F-F--"]),
     ("duplicate", ["F?F--", "F?F--", "FFFF-", "F-F--", "F-F--"]),
     // That an event is marked is in no leaf; that it is not contradicts nothing.
     ("conflict", ["F?F--", "F?F--", "FFFF-", "F-F--", "-----"]),
     ("bodies", ["FFFFF", "F?FFF", "FFFFF", "F-FFF", "---FF"]),
+    ("stray", ["F?F--", "F?F--", "FFFF-", "F-F--", "F-F--"]),
     ("rows", ["FFFFF", "F?FFF", "FFFFF", "F-FFF", "---FF"]),
     ("row", ["FFFFF", "FFFFF", "FFFFF", "F-FFF", "---FF"]),
     ("file", ["FFFFF", "FFFFF", "FFFFF", "F-FFF", "---FF"]),

@@ -1,5 +1,5 @@
-//! Who judges a forged record: `whodid verify`, a start of the writer, `verify` once more behind it,
-//! and an auditor with a proof or a checkpoint from before the attack.
+//! Who judges a forged record: `whodid verify`, a start of the writer, `verify` once more behind
+//! it, and an auditor with a proof or a checkpoint from before the attack.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -63,9 +63,10 @@ impl Verdicts {
         let started = whodid.run(forged, ["compact"])?;
         let is_started = started.status.success();
         let start = Verdict::of((!is_started).then_some(started.err));
-        let after = match is_started {
-            true => Verdict::of(whodid.verify(forged, &records.policy)?),
-            false => Verdict::NotAsked,
+        let after = if is_started {
+            Verdict::of(whodid.verify(forged, &records.policy)?)
+        } else {
+            Verdict::NotAsked
         };
         Ok(Verdicts { verify, start, after, proof, checkpoint: Verdict::of(told) })
     }
@@ -132,7 +133,7 @@ impl Evidence {
     }
 }
 
-/// Whether the forged record reads like any other, and shows what was forged; the true one must not.
+/// Whether the forged record reads like any other, and shows what the true one does not.
 pub(super) fn readable(
     whodid: &Whodid,
     today: &Path,

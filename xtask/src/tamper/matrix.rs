@@ -24,22 +24,16 @@ impl Matrix {
 
 impl fmt::Display for Matrix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for hand in HANDS {
+        for hand in HANDS.into_iter().filter(|hand| self.of(*hand).next().is_some()) {
             writeln!(f, "\n{}: {}", hand.name, hand.title)?;
-            write!(f, "{:52}", "")?;
-            JUDGES.iter().try_for_each(|judge| write!(f, " {judge:14}"))?;
-            writeln!(f)?;
+            writeln!(f, "{}", line("", &JUDGES))?;
             for (_, name, title, verdicts) in self.of(hand) {
-                write!(f, "{:52}", format!("{name}: {title}"))?;
-                for verdict in verdicts.all() {
-                    let shown = match verdict {
-                        Verdict::Found(_) => "found",
-                        Verdict::Missed => "-",
-                        Verdict::NotAsked => "",
-                    };
-                    write!(f, " {shown:14}")?;
-                }
-                writeln!(f)?;
+                let shown = verdicts.all().map(|verdict| match verdict {
+                    Verdict::Found(_) => "found",
+                    Verdict::Missed => "-",
+                    Verdict::NotAsked => "",
+                });
+                writeln!(f, "{}", line(&format!("{name}: {title}"), &shown))?;
             }
         }
         writeln!(f, "\nWhat `whodid verify` said first:")?;
@@ -50,4 +44,10 @@ impl fmt::Display for Matrix {
         }
         Ok(())
     }
+}
+
+/// A line of the table, without spaces at its end.
+fn line(first: &str, cells: &[&str]) -> String {
+    let cells: String = cells.iter().map(|cell| format!(" {cell:14}")).collect();
+    format!("{first:59}{cells}").trim_end().to_owned()
 }

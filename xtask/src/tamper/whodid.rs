@@ -42,8 +42,7 @@ impl Whodid {
         Ok(ended.out)
     }
 
-    /// Verifies a record by a policy that was handed out before; returns what is wrong with it, line
-    /// by line.
+    /// Verifies a record by a policy that was handed out before; returns what is wrong with it.
     pub(super) fn verify(&self, record: &Path, policy: &Path) -> anyhow::Result<Option<String>> {
         let policy = policy.to_str().context("the path of the policy is no text")?;
         let ended = self.run(record, ["verify", "--policy", policy])?;

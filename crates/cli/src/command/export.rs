@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use whodid_engine::{EventId, Search};
 use whodid_event::time;
 use whodid_store::{Evidence, Proven, Reader, hex};
-use whodid_tlog::{Hash, Note};
+use whodid_tlog::Note;
 
 use super::prove::evidence;
 use super::{now, open, query};
@@ -190,14 +190,18 @@ impl Bundle {
             // Writing to a String cannot fail.
             let _written = text.write_fmt(line);
         };
-        left.iter().for_each(|hash: &Hash| add(format_args!("left {hash}\n")));
+        for hash in left {
+            add(format_args!("left {hash}\n"));
+        }
         for (seq, hash) in range.clone().zip(&leaves) {
             if !shown.contains(&seq) {
                 add(format_args!("leaf {seq} {hash}\n"));
                 withheld += 1;
             }
         }
-        right.iter().for_each(|hash| add(format_args!("right {hash}\n")));
+        for hash in right {
+            add(format_args!("right {hash}\n"));
+        }
         self.add(&format!("{cluster}/range"), text.as_bytes())?;
         Ok(json!({ "from": range.start, "to": range.end, "withheld": withheld }))
     }

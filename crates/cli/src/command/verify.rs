@@ -74,9 +74,10 @@ fn line(finding: &Finding) -> String {
     let mut line = finding.path.clone();
     if let Some((cluster, first, last)) = &finding.leaves {
         // Writing to a String cannot fail.
-        let _written = match first == last {
-            true => write!(line, ": {cluster}/{first}"),
-            false => write!(line, ": {cluster}/{first} to {last}"),
+        let _written = if first == last {
+            write!(line, ": {cluster}/{first}")
+        } else {
+            write!(line, ": {cluster}/{first} to {last}")
         };
     }
     if let Some(received) = finding.received {

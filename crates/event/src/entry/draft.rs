@@ -103,7 +103,7 @@ impl Drafts {
         received: Micros,
     ) -> Received<'d> {
         let tail = tail(cluster, source, received);
-        Received { drafts: self, cluster, source, received, tail }
+        Received { drafts: self, cluster, source, at: received, tail }
     }
 
     fn row(&self, row: usize) -> Option<(&str, [Option<Hole>; 2])> {
@@ -119,7 +119,7 @@ pub struct Received<'d> {
     drafts: &'d Drafts,
     cluster: &'d str,
     source: &'d str,
-    received: Micros,
+    at: Micros,
     tail: String,
 }
 
@@ -179,7 +179,7 @@ impl Received<'_> {
             if is_committed { Body::Committed } else { Body::Redacted }
         };
         let [request, response] = BODY_NAMES.map(body);
-        let Received { cluster, source, received, .. } = *self;
+        let Received { cluster, source, at: received, .. } = *self;
         let place = Place { seq, cluster, source, received };
         let bodies = Bodies { request, response };
         entry(&place, Content::Event { text: &whole, bodies }, key)

@@ -296,7 +296,7 @@ fn new_signer(store: &DiskStore, path: &str, name: &str) -> Result<Signer> {
 fn create_policy(files: &Files, name: &str, signer: &Signer) -> Result<Policy> {
     let text = format!("log {}\nquorum none\n", signer.verifier());
     let policy = Policy::parse(&text)
-        .map_err(|error| Error::Invalid(format!("{} cannot be a log: {error}", name)))?;
+        .map_err(|error| Error::Invalid(format!("{name} cannot be a log: {error}")))?;
     files.store.replace(&path(name, POLICY), text.into_bytes())?;
     Ok(policy)
 }

@@ -192,12 +192,12 @@ pub(crate) fn entries_from(disk: &dyn Disk, from: u64) -> Result<Vec<Vec<u8>>> {
 
 /// The unfinished bundle, and the leaf that it begins with.
 fn newest(disk: &dyn Disk) -> Result<Option<(u64, Vec<Vec<u8>>)>> {
-    let Some(entries) = read(disk, UNFINISHED)? else { return Ok(None) };
-    let Some(first) = entries.first() else { return Err(damaged(UNFINISHED)) };
     #[derive(Deserialize)]
     struct Place {
         seq: u64,
     }
+    let Some(entries) = read(disk, UNFINISHED)? else { return Ok(None) };
+    let Some(first) = entries.first() else { return Err(damaged(UNFINISHED)) };
     let place: Place = serde_json::from_slice(first).map_err(|_| damaged(UNFINISHED))?;
     Ok(Some((place.seq, entries)))
 }

@@ -1,7 +1,7 @@
 //! Opening the ledger: the trees are made whole from what the record holds and held against the
 //! checkpoints that were signed over them. A record that went back, or was altered, is refused.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use whodid_tlog::{Hash, Verifier};
@@ -15,7 +15,7 @@ use crate::descriptor::Descriptor;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::keys::BlockKeys;
-use crate::memtable::Shared;
+use crate::memtable::{Files as TableFiles, Shared};
 use crate::object::DiskStore;
 use crate::recover::{Recovered, Watermarks};
 use crate::snapshot::Snapshot;
@@ -79,17 +79,33 @@ pub(crate) async fn open(
     let meta = Meta::open(meta)?;
     let keys = BlockKeys::new(Arc::clone(disk));
     let (shared, clock) = (shared.clone(), Arc::clone(clock));
-    Ok(Ledger { logs, meta, keys, files, prefix: prefix.clone(), shared, clock })
+    let waiting = VecDeque::new();
+    Ok(Ledger { logs, meta, waiting, keys, files, prefix: prefix.clone(), shared, clock })
 }
 
 /// Adds all entries of the meta log to its tree; `false` if they are not those that were signed.
 fn extend_meta(disk: &dyn Disk, log: &mut Log) -> Result<bool> {
     let entries = meta::entries_from(disk, log.tree.size())?;
-    let is_signed = log.check_extend(entries.iter().map(|entry| Hash::of_leaf(entry)))?;
+    let is_signed = log.check_extend(entries.iter().map(|entry| Hash::of_leaf(entry)));
     Ok(is_signed && log.signed.is_none_or(|signed| signed.size <= log.tree.size()))
 }
 
 impl Kept<'_> {
+    /// What is in segments.
+    pub(crate) fn segments(
+        files: &Arc<TableFiles>,
+        store: &DiskStore,
+        disk: &Arc<dyn Disk>,
+    ) -> Snapshot {
+        Snapshot {
+            files: Arc::clone(files),
+            runs: Vec::new(),
+            store: store.clone(),
+            disk: Arc::clone(disk),
+            warnings: Vec::new(),
+        }
+    }
+
     /// The leaf index behind the last event of each cluster.
     fn ends(&self) -> BTreeMap<String, u64> {
         let segments = self.watermarks.iter().map(|(cluster, last)| (cluster.clone(), last + 1));
@@ -115,14 +131,14 @@ impl Kept<'_> {
         if log.tree.size() < in_segments {
             let range = log.tree.size()..in_segments;
             let hashes = self.segments.leaf_hashes(&log.name, range).await?;
-            if !log.check_extend(hashes)? {
+            if !log.check_extend(hashes) {
                 return Ok(false);
             }
         }
         for (first, hashes) in self.recovered.leaves.get(&log.name).into_iter().flatten() {
             let known = usize::try_from(log.tree.size().saturating_sub(*first));
             let rest = hashes.get(known.unwrap_or(usize::MAX)..).unwrap_or_default();
-            if !log.check_extend(rest.iter().copied())? {
+            if !log.check_extend(rest.iter().copied()) {
                 return Ok(false);
             }
         }
@@ -138,14 +154,11 @@ impl Log {
     }
 
     /// Adds leaves; `false` if the tree is not the one that was signed where it comes by its size.
-    fn check_extend(&mut self, leaves: impl IntoIterator<Item = Hash>) -> Result<bool> {
-        for leaf in leaves {
+    fn check_extend(&mut self, leaves: impl IntoIterator<Item = Hash>) -> bool {
+        leaves.into_iter().all(|leaf| {
             self.tree.append(leaf);
-            if !self.is_signed_tree() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+            self.is_signed_tree()
+        })
     }
 
     /// Whether the tree is of another size than the one that was signed, or is the same.

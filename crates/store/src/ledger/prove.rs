@@ -199,7 +199,9 @@ impl Signed {
         let size = self.checkpoint.head.size;
         let mut tree = self.edge.clone();
         let behind_edge = snapshot.leaf_hashes(&self.name, tree.size()..size).await?;
-        behind_edge.into_iter().for_each(|hash| tree.append(hash));
+        for hash in behind_edge {
+            tree.append(hash);
+        }
         let blocks = leaves.iter().chain([&size]).map(|leaf| leaf - leaf % WIDTH);
         let mut wanted: Vec<Range<u64>> = Vec::new();
         for begin in blocks.collect::<BTreeSet<u64>>().into_iter().filter(|begin| *begin < size) {

@@ -105,7 +105,7 @@ impl<P: FnMut(u64, u64) + Send> Work<'_, P> {
                     Error::Stopped(_) => "it cannot be decoded".to_owned(),
                     error => error.to_string(),
                 };
-                self.verification.found(about(Table::Events, file, what));
+                self.verification.found(about(Table::Events, file, &what));
                 Ok(kept)
             }
         }
@@ -116,7 +116,7 @@ impl<P: FnMut(u64, u64) + Send> Work<'_, P> {
         let bytes = match fetch(&self.snapshot.store, table, file).await {
             Ok(bytes) => bytes,
             Err(error) => {
-                self.verification.found(about(table, file, format!("it cannot be read: {error}")));
+                self.verification.found(about(table, file, &format!("it cannot be read: {error}")));
                 return Ok(None);
             }
         };
@@ -131,7 +131,7 @@ impl<P: FnMut(u64, u64) + Send> Work<'_, P> {
                 "it was sealed with {bytes} bytes and SHA-256 {sealed}, and has {length} and {sha256}"
             ),
         };
-        self.verification.found(about(table, file, what));
+        self.verification.found(about(table, file, &what));
         Ok(Some(bytes))
     }
 
@@ -187,12 +187,12 @@ fn path(table: Table, file: &DataFile) -> String {
     format!("{}/{}", table.name(), file.path)
 }
 
-fn about(table: Table, file: &DataFile, what: impl ToString) -> Finding {
+fn about(table: Table, file: &DataFile, what: &str) -> Finding {
     let (first, last) = file.stats.seq;
     Finding {
         path: path(table, file),
         leaves: Some((file.cluster.clone(), first, last)),
         received: Some(file.stats.received.0),
-        what: what.to_string(),
+        what: what.to_owned(),
     }
 }

@@ -997,7 +997,7 @@ def main(argv):
         report.fail(arguments.bundle, f"could not be checked: {type(error).__name__}: {error}")
     if report.failures:
         more = report.failures - FAILURES_SHOWN_MAX
-        more = f", of which {more} are not shown" if more > 0 else ""
+        more = f", {more} of them not shown" if more > 0 else ""
         print(f"NOT verified: {counted(report.failures, 'failure')}{more}", file=sys.stderr)
     return 1 if report.failures else 0
 

@@ -835,7 +835,8 @@ class Signatures(Case):
             f"witness a {w1}\ngroup g all a\ngroup h all a\nquorum h\n",
             "group g all g\nquorum g\n", "group g all none\nquorum g\n",
             f"logs {log}\nquorum none\n", f"log {log} a b\nquorum none\n",
-            f"log {log}\r\nquorum none\n", "log x\nquorum none\n", f"log {log[:-1]}\nquorum none\n",
+            f"log {log}\r\nquorum none\n", f"# \x1b\nlog {log}\nquorum none\n",
+            "log x\nquorum none\n", f"log {log[:-1]}\nquorum none\n",
             f"log {log.replace('+', ' ', 1)}\nquorum none\n", f"log x{log}\nquorum none\n",
             f"log {respell(log) if log.endswith('=') else log + '='}\nquorum none\n",
             # A key under which anybody can sign.
@@ -1005,10 +1006,10 @@ class Entries(Case):
     def test_manifests_of_other_types(self):
         def spots(value):
             """Every place in the manifest, as its container and key."""
-            keys = value if isinstance(value, dict) else range(len(value))
-            for key in keys if isinstance(value, (dict, list)) else ():
-                yield value, key
-                yield from spots(value[key])
+            if isinstance(value, (dict, list)):
+                for key in value if isinstance(value, dict) else range(len(value)):
+                    yield value, key
+                    yield from spots(value[key])
 
         whole = Bundle(9, spans=(2, 7))
         for at, (_, key) in enumerate(list(spots(whole.manifest))):
@@ -1017,6 +1018,8 @@ class Entries(Case):
                     continue
                 bundle = whole.copy()
                 container, _ = list(spots(bundle.manifest))[at]
+                if container[key] is other:
+                    continue
                 container[key] = other
                 bundle.seal(keep_files=True)
                 with self.subTest(key=key, other=other):
@@ -1123,6 +1126,32 @@ class Files(Case):
         tried["harms"] += 1
         status, out, err = self.archived(path, data)
         self.refused(status, out + err, why)
+
+    def test_bounds(self):
+        folder = os.path.join(self.folder.name, "d")
+        bundle = Bundle(9)
+        bundle.to_folder(folder)
+        bundle.to_tar(folder + ".tar")
+        count = len(bundle.files)
+        for place in (folder, folder + ".tar"):
+            for most, status in [(count, 0), (count - 1, 1)]:
+                with mock.patch.object(verify, "FILES_MAX", most):
+                    self.assertEqual(run([place, *self.trust])[0], status)
+        for name, limit in [("manifest.json", "MANIFEST_MAX"), ("prod/checkpoint", "NOTE_MAX"),
+                            ("verify.py", "SCRIPT_MAX"), ("policy.txt", "POLICY_MAX")]:
+            size = len(bundle.files[name])
+            for most, status in [(size, 0), (size - 1, 2 if name == "policy.txt" else 1)]:
+                with mock.patch.object(verify, limit, most):
+                    self.assertEqual(run([folder, *self.trust])[0], status, name)
+        # Without a verdict nothing holds, and what is not shown is counted.
+        with mock.patch.object(verify, "check_files", side_effect=KeyError("x")):
+            self.assertEqual(run([folder])[0], 1)
+        for name in ("a", "b", "c"):
+            pathlib.Path(folder, name).write_bytes(b"")
+        with mock.patch.object(verify, "FAILURES_SHOWN_MAX", 2):
+            status, _, err = run([folder, *self.trust])
+        self.assertEqual((status, err.count("FAILED")), (1, 2))
+        self.assertIn("3 failures, 1 of them not shown", err)
 
     def test_usage(self):
         folder = os.path.join(self.folder.name, "c")
