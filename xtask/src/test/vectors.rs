@@ -1,5 +1,6 @@
-//! The published test vectors of entries, rebuilt from their specification by a program that
-//! shares nothing with the product.
+//! Programs in Python that share nothing with the product: one makes the published test vectors of
+//! entries again from their specification, another tests the verifier of evidence with bundles of
+//! its own making.
 
 use std::process::Command;
 
@@ -9,11 +10,16 @@ use crate::{command, repository};
 
 pub(super) fn run() -> anyhow::Result<()> {
     command::require("python3", "install it to rebuild the test vectors")?;
-    let printed = command::output(
-        Command::new("python3").arg("docs/format/entry_vectors.py").current_dir(repository::root()),
-    )?;
+    command::require("openssl", "install it to check signatures in evidence")?;
+    let python = |script: &str| {
+        command::output(
+            Command::new("python3").args(["-B", script]).current_dir(repository::root()),
+        )
+    };
+    let printed = python("docs/format/entry_vectors.py")?;
     print!("{printed}");
     let expected = "12 entries and their root agree";
     ensure!(printed.trim_end() == expected, "it did not print {expected:?}");
+    print!("{}", python("crates/cli/src/command/export/verify_test.py")?);
     Ok(())
 }
