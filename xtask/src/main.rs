@@ -22,6 +22,7 @@ mod cache;
 mod calibration;
 mod command;
 mod corpus;
+mod custody;
 mod e2e;
 mod fuzz;
 mod load;
@@ -39,6 +40,7 @@ mod testbed;
 #[command(bin_name = "cargo xtask", about = "The tasks of this repository.")]
 enum Task {
     Bench(bench::Args),
+    Custody(custody::Args),
     E2e(e2e::Args),
     Fuzz(fuzz::Args),
     Load(load::Args),
@@ -52,6 +54,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Task::parse() {
         Task::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Custody(args) => custody::run(&args).map(|()| ExitCode::SUCCESS),
         Task::E2e(args) => e2e::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Fuzz(args) => fuzz::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Load(args) => load::run(&args).map(|()| ExitCode::SUCCESS),

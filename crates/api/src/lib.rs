@@ -18,6 +18,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// A part of a log file has to be taken in after this long, or is sent again.
 const PART_MAX: Duration = Duration::from_mins(2);
 
+/// A cosigner has to answer after this long, in so many bytes.
+const COSIGN_MAX: Duration = Duration::from_secs(10);
+const COSIGNED_BYTES_MAX: usize = 64 << 10;
+
 /// Result of a request.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -100,6 +104,15 @@ pub enum Message {
 
 /// A message, and the place to resume at behind it.
 pub type Placed = (Option<Message>, String);
+
+/// What a cosigner answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cosigned {
+    /// Lines of signatures.
+    Signed(String),
+    /// It has seen another size of the log.
+    Size(u64),
+}
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -287,6 +300,37 @@ impl Client {
         let answer = answer.map_err(|error| unreachable(&self.name, error))?;
         let list = self.accepted(answer).await?.json::<PositionList>().await;
         list.map(|list| list.items).map_err(|error| unreachable(&self.name, error))
+    }
+
+    /// Hands a checkpoint to a cosigner (c2sp.org/tlog-witness, add-checkpoint).
+    ///
+    /// # Errors
+    /// It refuses, answers what cannot be read, or cannot be reached.
+    pub async fn add_checkpoint(&self, body: String) -> Result<Cosigned> {
+        let failed = |error: reqwest::Error| unreachable(&self.name, error);
+        let request = self.http.post(format!("{}/add-checkpoint", self.url)).body(body);
+        let mut answer = request.timeout(COSIGN_MAX).send().await.map_err(failed)?;
+        let mut text = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
+            text.extend_from_slice(&chunk);
+            if text.len() > COSIGNED_BYTES_MAX {
+                return Err(unreachable(&self.name, "its answer is too long"));
+            }
+        }
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let status = answer.status();
+        match status.as_u16() {
+            200 => Ok(Cosigned::Signed(text)),
+            409 => match text.trim_end().parse() {
+                Ok(size) => Ok(Cosigned::Size(size)),
+                Err(_) => Err(unreachable(&self.name, "it answered no size")),
+            },
+            status => {
+                let detail = text.trim_end();
+                let detail = format!("{} answered {status}: {detail}", self.name);
+                Err(Error::Refused { status, detail })
+            }
+        }
     }
 
     /// What is added from now on, or behind a cursor, until the connection breaks.

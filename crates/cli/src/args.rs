@@ -7,16 +7,21 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
 
-use whodid_server::TailedLog;
+use whodid_server::{Retained, TailedLog};
 
 use crate::complete;
 
+mod cosigner;
 mod evidence;
 mod examples;
+mod retention;
 
+pub use cosigner::{SignerCommand, WitnessCommand};
 pub use evidence::{ExportArgs, LedgerCommand, ProveArgs, VerifyArgs};
+pub use retention::{HoldCommand, RetentionArgs};
+
 use examples::{
-    COMPLETION_EXAMPLES, EXPORT_EXAMPLES, IMPORT_EXAMPLES, PROVE_EXAMPLES, SEARCH_EXAMPLES,
+    COMPLETION_EXAMPLES, EXPORT_EXAMPLES, IMPORT_EXAMPLES, PROVE_EXAMPLES, RETENTION_EXAMPLES, SEARCH_EXAMPLES,
     SERVE_EXAMPLES, SHIP_EXAMPLES, SHOW_EXAMPLES, TAIL_EXAMPLES, VERIFY_EXAMPLES, WHO_EXAMPLES,
 };
 
@@ -66,6 +71,18 @@ pub enum Command {
     /// Look at the logs that the record is proved with
     #[command(subcommand)]
     Ledger(LedgerCommand),
+    /// Sign checkpoints of stores, in another domain of trust
+    #[command(subcommand)]
+    Signer(SignerCommand),
+    /// Cosign checkpoints of logs that others keep
+    #[command(subcommand)]
+    Witness(WitnessCommand),
+    /// Show what may go by rules of retention, and let it go
+    #[command(after_help = RETENTION_EXAMPLES)]
+    Retention(RetentionArgs),
+    /// Keep events from being deleted, whatever their retention says
+    #[command(subcommand)]
+    Hold(HoldCommand),
     /// Look after what comes in
     Ingest(IngestArgs),
     /// Merge and compress what is stored; answers stay the same
@@ -111,6 +128,32 @@ pub struct ServeArgs {
     /// Address that API servers send to, if it is another
     #[arg(long, value_name = "ADDR")]
     pub ingest_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub tls: TlsArgs,
+    /// Signer elsewhere that holds the logs' keys, where `whodid signer` listens
+    #[arg(long, value_name = "URL")]
+    pub signer: Option<String>,
+    /// Witnesses to have checkpoints cosigned by, with their URLs (c2sp.org/tlog-policy)
+    #[arg(long, value_name = "FILE")]
+    pub witnesses: Option<PathBuf>,
+    /// Authority of the signer's and the witnesses' certificates, PEM
+    #[arg(long, value_name = "FILE")]
+    pub cosigner_ca: Option<PathBuf>,
+    /// How much to keep, CLUSTER=AGE[,SIZE[,refuse|prune]]; without a rule, everything
+    #[arg(long, value_name = "RULE")]
+    pub retain: Vec<Retained>,
+    /// Log of an API server on this machine to follow, with its rotated files
+    #[arg(long, value_name = "CLUSTER=FILE")]
+    pub tail: Vec<TailedLog>,
+    /// What to take out before writing: `default` (values of Secrets, tokens), `off`, or a file
+    /// of rules [default: default]
+    #[arg(long, value_name = "off|default|FILE")]
+    pub redaction: Option<String>,
+}
+
+/// What a server shows to be itself.
+#[derive(Args, Debug, Default)]
+pub struct TlsArgs {
     /// Certificate chain, PEM; without one, an authority in DIR/tls makes it
     #[arg(long, value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
@@ -123,13 +166,6 @@ pub struct ServeArgs {
     /// Speak HTTP without TLS, on this machine only
     #[arg(long)]
     pub insecure_http: bool,
-    /// Log of an API server on this machine to follow, with its rotated files
-    #[arg(long, value_name = "CLUSTER=FILE")]
-    pub tail: Vec<TailedLog>,
-    /// What to take out before writing: `default` (values of Secrets, tokens), `off`, or a file
-    /// of rules [default: default]
-    #[arg(long, value_name = "off|default|FILE")]
-    pub redaction: Option<String>,
 }
 
 #[derive(Args, Debug)]

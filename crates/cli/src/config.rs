@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde_json::Value;
-use whodid_server::TailedLog;
+use whodid_server::{Retained, TailedLog};
 
 use crate::failure::Failure;
 
@@ -41,6 +41,10 @@ pub struct Serve {
     pub tls_key: Option<PathBuf>,
     pub tls_names: Vec<String>,
     pub insecure_http: bool,
+    pub signer: Option<String>,
+    pub witnesses: Option<PathBuf>,
+    pub cosigner_ca: Option<PathBuf>,
+    pub retain: Vec<Retained>,
     pub redaction: Option<String>,
     pub tails: Vec<TailedLog>,
 }
@@ -117,6 +121,10 @@ impl Config {
                 tls_key: fields.path("serve", "tls_key"),
                 tls_names: fields.all("serve", "tls_names"),
                 insecure_http: fields.parsed("serve", "insecure_http").unwrap_or_default(),
+                signer: fields.parsed("serve", "signer"),
+                witnesses: fields.path("serve", "witnesses"),
+                cosigner_ca: fields.path("serve", "cosigner_ca"),
+                retain: fields.all("serve", "retain"),
                 redaction: fields.parsed("serve", "redaction"),
                 tails: fields.all("serve", "tails"),
             },
@@ -159,7 +167,7 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 /// Every field known, `contexts.NAME` aside.
-const KNOWN: [&[&str]; 12] = [
+const KNOWN: [&[&str]; 16] = [
     &["serve", "data_dir"],
     &["serve", "listen"],
     &["serve", "ingest_listen"],
@@ -167,6 +175,10 @@ const KNOWN: [&[&str]; 12] = [
     &["serve", "tls_key"],
     &["serve", "tls_names"],
     &["serve", "insecure_http"],
+    &["serve", "signer"],
+    &["serve", "witnesses"],
+    &["serve", "cosigner_ca"],
+    &["serve", "retain"],
     &["serve", "redaction"],
     &["serve", "tails"],
     &["log", "filter"],

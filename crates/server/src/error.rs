@@ -39,6 +39,9 @@ pub enum Error {
     /// The configuration makes no sense; every fault is a line.
     #[error("{}", .0.join("\n"))]
     Config(Vec<String>),
+    /// Others have signed another record than this.
+    #[error("{0}")]
+    Refused(String),
     /// The record cannot be read or written.
     #[error(transparent)]
     Store(#[from] whodid_store::Error),

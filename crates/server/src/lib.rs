@@ -12,9 +12,10 @@
     )
 )]
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -30,21 +31,28 @@ use whodid_engine::live::Feed;
 use whodid_ingest::{BUDGET_BYTES, Budget, Ingest};
 use whodid_store::{Options, State, Writer};
 
+mod cosigner;
+mod cosigning;
 mod error;
 mod health;
 mod listener;
 mod metrics;
 mod problem;
 mod read;
+mod retaining;
 mod routes;
 mod tailing;
 mod tls;
 mod webhook;
 
+pub use cosigner::{Cosigner, CosignerSettings, Role, policy_lines};
+pub use cosigning::CosigningSettings;
 pub use error::{Error, Result};
+pub use retaining::Retained;
 pub use tailing::TailedLog;
 pub use tls::{Authority, Identity, usual_names};
 
+use cosigning::{Cosigning, Fault};
 use metrics::Metrics;
 use tls::Tls;
 
@@ -64,6 +72,10 @@ pub struct Settings {
     pub identity: Option<Identity>,
     /// Logs of API servers on this machine, which it follows.
     pub tails: Vec<TailedLog>,
+    /// Who signs checkpoints, beside the record itself.
+    pub cosigning: CosigningSettings,
+    /// How much is kept; without a rule, everything.
+    pub retained: Vec<Retained>,
     /// How the record is written.
     pub options: Options,
 }
@@ -103,6 +115,8 @@ pub(crate) struct Shared {
     /// The SHA-256 of the token that reading takes.
     read_token: [u8; 32],
     is_ready: AtomicBool,
+    /// Clusters of which no more may be taken in.
+    full: Mutex<BTreeSet<String>>,
     /// Becomes true when the server ends.
     shutdown: watch::Receiver<bool>,
 }
@@ -138,6 +152,7 @@ impl Server {
             None => None,
         };
         let writer = Arc::new(Writer::open_dir(&settings.data_dir, settings.options).await?);
+        let cosigning = first_cosigned(&writer, &settings.cosigning).await?;
         let state = State::open(&settings.data_dir)?;
         let tls = settings.identity.map(|identity| Tls::open(&settings.data_dir, identity));
         let tls = tls.transpose()?.map(Arc::new);
@@ -153,6 +168,7 @@ impl Server {
             budget,
             read_token: Sha256::digest(&read_token).into(),
             is_ready: AtomicBool::new(true),
+            full: Mutex::default(),
             shutdown: is_over.clone(),
         });
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -168,6 +184,13 @@ impl Server {
         let mut tasks = Vec::new();
         for log in settings.tails {
             tasks.push(tailing::start(log, &settings.data_dir, &app.ingest, is_over.clone())?);
+        }
+        if !settings.retained.is_empty() {
+            let retaining = retaining::run(Arc::clone(&app), settings.retained, is_over.clone());
+            tasks.push(tokio::spawn(retaining));
+        }
+        if let Some(cosigning) = cosigning {
+            tasks.push(tokio::spawn(cosigning.run(is_over.clone())));
         }
         if let Some(other) = other {
             let router = routes::ingest(Arc::clone(&app));
@@ -212,6 +235,25 @@ impl Server {
         // Streams may still hold it; dropping it afterwards loses nothing.
         Ok(self.app.writer.flush().await?)
     }
+}
+
+/// Has all logs cosigned before anything is taken in: a record that went back or was rewritten must
+/// not be gone on with. Who cannot be reached is asked again later.
+async fn first_cosigned(
+    writer: &Arc<Writer>,
+    settings: &CosigningSettings,
+) -> Result<Option<Cosigning>> {
+    if settings.is_empty() {
+        return Ok(None);
+    }
+    let mut cosigning = Cosigning::new(Arc::clone(writer), settings)?;
+    for fault in cosigning.all().await {
+        match fault {
+            Fault::Refused(why) => return Err(Error::Refused(why)),
+            Fault::Later(why) => tracing::warn!(error = %why, "a checkpoint is not cosigned yet"),
+        }
+    }
+    Ok(Some(cosigning))
 }
 
 /// A token that cannot be guessed.

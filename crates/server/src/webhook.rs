@@ -1,6 +1,7 @@
 //! `POST /ingest/{cluster}`: who sends is found out here, the rest is `whodid-ingest`'s.
 
 use std::io;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -24,6 +25,9 @@ use crate::problem::Problem;
 /// answer instead of a broken connection.
 const DRAIN_BYTES_MAX: usize = 64 << 20;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// A cluster that is full may have room again after so long.
+const FULL_RETRY_SECONDS: u32 = 60;
 
 /// How far a log file goes with a body.
 const POSITION: &str = "whodid-position";
@@ -58,6 +62,11 @@ async fn taken(
     body: &mut Option<Body>,
 ) -> Result<whodid_ingest::Taken, Problem> {
     let credential = credential(app, cluster, peer, headers)?;
+    if app.full.lock().unwrap_or_else(PoisonError::into_inner).contains(cluster) {
+        let detail = format!("cluster {cluster} has reached the size that is kept of it");
+        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+        return Err(problem.retry_after(FULL_RETRY_SECONDS));
+    }
     let position = position(headers)?;
     // A log file that is sent says how far it goes.
     let kind = if headers.contains_key(POSITION) { "file" } else { "webhook" };

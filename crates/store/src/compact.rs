@@ -15,7 +15,7 @@ use crate::flush::{Tables, blocking, checkpoint_if_due, put_file};
 use crate::ledger::Handle;
 use crate::memtable::{Files, Shared};
 use crate::object::DiskStore;
-use crate::rebuild::{decode, fetch};
+use crate::rebuild::{decode, decode_range, fetch};
 use crate::segment;
 use crate::snapshot::Table;
 use crate::table::{Commit, DataFile, NewFile, TableLog};
@@ -27,7 +27,7 @@ pub(crate) const LEAVES_MAX: u64 = 4 * segment::ROW_GROUP_LEAVES as u64;
 pub(crate) const BYTES_MAX: u64 = 16 << 20;
 
 /// How long a file that is replaced stays for readers that have pinned it.
-const GRACE: TimeDelta = TimeDelta::minutes(10);
+pub const GRACE: TimeDelta = TimeDelta::minutes(10);
 
 /// What a compaction did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,13 +45,8 @@ pub struct Report {
 }
 
 /// Compacts both tables.
-pub(crate) async fn run(
-    shared: &Shared,
-    tables: &Arc<Mutex<Tables>>,
-    store: &DiskStore,
-    ledger: &Handle,
-) -> Result<Report> {
-    let writing = Writing { shared, tables, store, ledger };
+pub(crate) async fn run(writing: Writing<'_>) -> Result<Report> {
+    let Writing { shared, store, .. } = writing;
     let mut report = Report::default();
     let files = Arc::clone(&shared.lock().files);
     // Bodies first: their order is taken from the events of the same leaves, whatever file these
@@ -64,8 +59,7 @@ pub(crate) async fn run(
         let merged = merge_events(store, &group).await?;
         replace(&writing, Table::Events, &group, merged, &mut report).await?;
     }
-    let mut tables = tables.lock().await;
-    report.files_deleted = tables.events.vacuum(GRACE).await? + tables.bodies.vacuum(GRACE).await?;
+    report.files_deleted = vacuum(&writing, GRACE).await?;
     Ok(report)
 }
 
@@ -165,12 +159,66 @@ async fn merge_bodies(
     .await
 }
 
-/// What a merged file is written with.
-struct Writing<'a> {
-    shared: &'a Shared,
-    tables: &'a Arc<Mutex<Tables>>,
-    store: &'a DiskStore,
-    ledger: &'a Handle,
+/// What files are written with.
+pub(crate) struct Writing<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) tables: &'a Arc<Mutex<Tables>>,
+    pub(crate) store: &'a DiskStore,
+    pub(crate) ledger: &'a Handle,
+}
+
+/// Takes the leaves of a cluster before `to` out of both tables; a file that has others, too, is
+/// written anew without them. Events first: bodies alone are found by nobody.
+pub(crate) async fn cut(writing: &Writing<'_>, cluster: &str, to: u64) -> Result<()> {
+    let Writing { shared, tables, store, ledger } = writing;
+    for table in [Table::Events, Table::Bodies] {
+        // Nothing may be listed meanwhile.
+        let mut tables = tables.lock().await;
+        let files = tables.files()?;
+        let files = match table {
+            Table::Events => files.events,
+            Table::Bodies => files.bodies,
+        };
+        let is_cut = |file: &DataFile| file.cluster == cluster && file.stats.seq.0 < to;
+        let remove: Vec<DataFile> = files.into_iter().filter(is_cut).collect();
+        if remove.is_empty() {
+            continue;
+        }
+        let mut add = Vec::new();
+        for file in remove.iter().filter(|file| file.stats.seq.1 >= to) {
+            let kept = rest(store, table, file, to).await?;
+            put_file(store, ledger, table.name(), &kept).await?;
+            add.push(kept.listed());
+        }
+        let commit = Commit { add, remove, is_deletion: true, ..Commit::default() };
+        match table {
+            Table::Events => tables.events.commit(&commit).await?,
+            Table::Bodies => tables.bodies.commit(&commit).await?,
+        }
+        shared.lock().files = Arc::new(tables.files()?);
+        checkpoint_if_due(&mut tables).await?;
+    }
+    Ok(())
+}
+
+/// What a file has from a leaf on, as a file of its own.
+async fn rest(store: &DiskStore, table: Table, file: &DataFile, from: u64) -> Result<NewFile> {
+    let bytes = fetch(store, table, file).await?;
+    let (cluster, range) = (file.cluster.clone(), from..file.stats.seq.1 + 1);
+    blocking(move || {
+        let batches = decode_range(table, &bytes, &range)?;
+        match table {
+            Table::Events => segment::events_file(&cluster, &batches, segment::SETTLED_LEVEL),
+            Table::Bodies => segment::sorted_file(&cluster, &batches, segment::SETTLED_LEVEL),
+        }
+    })
+    .await
+}
+
+/// Deletes the files of both tables that nothing has listed for so long.
+pub(crate) async fn vacuum(writing: &Writing<'_>, grace: TimeDelta) -> Result<usize> {
+    let mut tables = writing.tables.lock().await;
+    Ok(tables.events.vacuum(grace).await? + tables.bodies.vacuum(grace).await?)
 }
 
 /// Puts the merged file in the place of its group.
@@ -184,7 +232,7 @@ async fn replace(
     let Writing { shared, tables, store, ledger } = writing;
     put_file(store, ledger, table.name(), &merged).await?;
     let commit =
-        Commit { add: vec![merged.listed()], remove: group.to_vec(), watermarks: Vec::new() };
+        Commit { add: vec![merged.listed()], remove: group.to_vec(), ..Commit::default() };
     let mut tables = tables.lock().await;
     match table {
         Table::Events => tables.events.commit(&commit).await?,

@@ -2,7 +2,7 @@
 //! any step, and deletes log files whose events are safe there. One per writer, in the background.
 //!
 //! Order: bodies file, its seal, bodies commit, events file, its seal, positions, events commit,
-//! checkpoint, tiles. The commit of `events` is the only watermark; bodies that were committed
+//! tiles. With a seal everything is signed that there is. The commit of `events` is the only watermark; bodies that were committed
 //! before a crash are not written again.
 
 use std::collections::VecDeque;
@@ -220,8 +220,13 @@ pub(crate) async fn put_file(
         .put_opts(&Path::from(path.as_str()), PutPayload::from_bytes(file.bytes.clone()), options)
         .await
         .map_err(|error| crate::object::own(&path, error))?;
-    let (bytes, sha256) = (file.bytes.len() as u64, hex(&Sha256::digest(&file.bytes).into()));
-    ledger.record(vec![Record::Seal(Seal { path, bytes, sha256 })]).await
+    ledger.record(vec![seal(path, &file.bytes)]).await
+}
+
+/// What a file's bytes are.
+pub(crate) fn seal(path: String, file: &[u8]) -> Record {
+    let (bytes, sha256) = (file.len() as u64, hex(&Sha256::digest(file).into()));
+    Record::Seal(Seal { path, bytes, sha256 })
 }
 
 /// Checkpoints both tables once enough commits have gathered, never inside one.
@@ -287,8 +292,8 @@ async fn is_covered(table: &DeltaLog, watermarks: &[(String, u64)]) -> Result<bo
 fn appended(files: &[NewFile], watermarks: &[(String, u64)]) -> Commit {
     Commit {
         add: files.iter().map(NewFile::listed).collect(),
-        remove: Vec::new(),
         watermarks: watermarks.to_vec(),
+        ..Commit::default()
     }
 }
 

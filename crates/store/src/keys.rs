@@ -112,6 +112,23 @@ impl BlockKeys {
     }
 }
 
+/// Deletes the key files that serve no leaf from `to` on.
+///
+/// # Errors
+/// The disk refuses.
+pub(crate) fn forget(disk: &dyn Disk, cluster: &str, to: u64) -> Result<()> {
+    let folder = format!("{FOLDER}/{cluster}");
+    let files = disk.list(&folder);
+    for file in files.map_err(|source| Error::Read { path: folder.clone(), source })? {
+        let number = file.name.strip_suffix(".keys").and_then(|number| number.parse::<u64>().ok());
+        if number.is_some_and(|number| (number + 1) * FILE_LEAVES <= to) {
+            let path = format!("{folder}/{}", file.name);
+            disk.remove(&path).map_err(|source| Error::Unavailable { path, source })?;
+        }
+    }
+    Ok(())
+}
+
 /// Returns the clusters that ever had an event: each has a folder of keys.
 pub(crate) fn clusters(disk: &dyn Disk) -> Result<Vec<String>> {
     match disk.list(FOLDER) {

@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::keys::BlockKeys;
 use crate::memtable::Shared;
 
+mod cosign;
 mod leaves;
 pub(crate) mod log;
 pub(crate) mod meta;
@@ -31,7 +32,7 @@ pub(crate) use leaves::{Leaves, hash_rows};
 use log::Log;
 pub(crate) use log::policy_of_all;
 use meta::Meta;
-pub use meta::{MetaEntry, Record, Seal};
+pub use meta::{Hold, MetaEntry, Record, Seal};
 pub(crate) use open::{Kept, descriptor, open};
 pub(crate) use prove::Signed;
 pub use prove::{Evidence, Proven};
@@ -85,7 +86,8 @@ impl Handle {
         self.ask(Request::Cover).await
     }
 
-    /// Adds records to the meta log; when it returns, they are durable.
+    /// Adds records to the meta log; when it returns, they are durable and signed, and so are the
+    /// events that were handed over before.
     pub(crate) async fn record(&self, records: Vec<Record>) -> Result<()> {
         self.ask(|reply| Request::Record(records, reply)).await
     }
@@ -215,8 +217,10 @@ impl Ledger {
         self.all().try_for_each(Log::cover)
     }
 
+    /// What a segment lists is signed before, all of it: what is not was never this writer's.
     fn record(&mut self, records: &[Record]) -> Result<()> {
         let now = self.clock.now();
-        records.iter().try_for_each(|record| self.meta.append(record, now))
+        records.iter().try_for_each(|record| self.meta.append(record, now))?;
+        self.sign()
     }
 }

@@ -82,10 +82,27 @@ impl Reader {
     /// # Errors
     /// The record cannot be read, has no such event, or is not the one that was signed.
     pub async fn prove(&self, cluster: &str, seqs: &BTreeSet<u64>) -> Result<Option<Evidence>> {
-        let Some(signed) = Signed::read(&self.disk, cluster)? else { return Ok(None) };
+        let Some(mut signed) = Signed::read(&self.disk, cluster)? else { return Ok(None) };
+        let pruned = ledger::meta::standing(&*self.disk)?.pruned.get(cluster).copied();
+        if let Some(seq) = seqs.first().filter(|seq| pruned.is_some_and(|pruned| **seq < pruned)) {
+            return Err(Error::Invalid(format!(
+                "{cluster}/{seq} was pruned when its retention ended; a proof that was made before \
+                 still holds: `whodid verify PROOF`"
+            )));
+        }
+        signed.prefer_cosigned(seqs.last().copied().unwrap_or_default());
         let snapshot = self.snapshot().await?;
         let Some(proven) = signed.prove(&snapshot, seqs).await? else { return Ok(None) };
         Ok(Some(Evidence { signed, snapshot, proven }))
+    }
+
+    /// The newest checkpoint of a log; `None` if the log has not begun.
+    ///
+    /// # Errors
+    /// A file of the ledger is damaged, or the record cannot be read.
+    pub async fn checkpoint(&self, name: &str) -> Result<Option<Evidence>> {
+        let Some(signed) = Signed::read(&self.disk, name)? else { return Ok(None) };
+        Ok(Some(Evidence { signed, snapshot: self.snapshot().await?, proven: Vec::new() }))
     }
 
     /// The key that exports of this record are signed with; it is no log's.
@@ -95,6 +112,15 @@ impl Reader {
     pub fn export_signer(&self) -> Result<Signer> {
         let files = ledger::log::Files { disk: Arc::clone(&self.disk), store: self.store.clone() };
         ledger::log::export_signer(&files, &self.descriptor.origin)
+    }
+
+    /// The key that says to a signer elsewhere whose a checkpoint is.
+    ///
+    /// # Errors
+    /// It cannot be read, or not be made.
+    pub fn store_signer(&self) -> Result<Signer> {
+        let files = ledger::log::Files { disk: Arc::clone(&self.disk), store: self.store.clone() };
+        ledger::log::store_signer(&files, &self.descriptor.origin)
     }
 
     /// The keys of all logs, as the record names them (c2sp.org/tlog-policy): what auditors are

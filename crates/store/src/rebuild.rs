@@ -108,6 +108,13 @@ pub(crate) fn decode_range(
     batches(reader.with_row_filter(RowFilter::new(vec![Box::new(is_wanted)])))
 }
 
+/// Decodes of each row of a file only where it belongs: `seq` and `received`.
+pub(crate) fn decode_places(table: Table, bytes: &Bytes) -> Result<Vec<RecordBatch>> {
+    let reader = reader(table, bytes)?;
+    let places = ProjectionMask::columns(reader.parquet_schema(), ["seq", "received"]);
+    batches(reader.with_projection(places))
+}
+
 fn reader(table: Table, bytes: &Bytes) -> Result<ParquetRecordBatchReaderBuilder<Bytes>> {
     // Few batches: what belongs to the rows of one is looked up anew for each.
     const BATCH_ROWS: usize = 65_536;

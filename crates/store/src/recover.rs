@@ -16,7 +16,7 @@ use crate::dedupe::{Fingerprint, Fingerprints};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::keys::BlockKeys;
-use crate::ledger::Leaves;
+use crate::ledger::hash_rows;
 use crate::memtable::{Frozen, Run};
 use crate::positions::{Positions, SourcePosition};
 use crate::wal::frame::Frame;
@@ -140,15 +140,9 @@ impl Recovered {
 
 /// The hashes of a frame's leaves.
 fn hashes(frame: &Frame, batch: &Batch, keys: &Arc<dyn Disk>) -> Result<Vec<Hash>> {
-    let leaves = Leaves {
-        cluster: Arc::clone(&frame.cluster),
-        source: Arc::clone(&frame.source),
-        first_seq: frame.first_seq,
-        received: frame.received,
-        drafts: batch.drafts.clone(),
-        bodies: batch.bodies.clone(),
-    };
-    leaves.hashes(&mut BlockKeys::new(Arc::clone(keys)))
+    hash_rows(batch, &frame.cluster, &mut BlockKeys::new(Arc::clone(keys)), |row| {
+        (frame.first_seq + row as u64, &*frame.source, frame.received)
+    })
 }
 
 /// Applies `work` to each of `items` on all cores; results keep their order.

@@ -54,7 +54,7 @@ pub(crate) fn day_text(instant: Micros) -> String {
 
 /// Makes the events file of a run of chunks.
 pub(crate) fn events_file(cluster: &str, batches: &[RecordBatch], level: i32) -> Result<NewFile> {
-    let stats = stats(batches)?;
+    let stats = Stats(stats_of_events(batches)?);
     let mut properties = properties(level)?.set_max_row_group_row_count(Some(ROW_GROUP_LEAVES));
     for (column, values) in BLOOMED {
         let column = ColumnPath::from(column);
@@ -92,8 +92,13 @@ pub(crate) fn bodies_file(
     written: Option<u64>,
     level: i32,
 ) -> Result<Option<NewFile>> {
-    let Some(sorted) = sorted_bodies(events, bodies, written)? else { return Ok(None) };
-    let stats = stats_of_bodies(&sorted)?;
+    let sorted = sorted_bodies(events, bodies, written)?;
+    sorted.map(|sorted| sorted_file(cluster, &[sorted], level)).transpose()
+}
+
+/// Makes a bodies file of rows that are in its order.
+pub(crate) fn sorted_file(cluster: &str, sorted: &[RecordBatch], level: i32) -> Result<NewFile> {
+    let stats = Stats(stats_of_bodies(sorted)?);
     let mut properties = properties(level)?;
     for column in ["seq", "received"] {
         let column = ColumnPath::from(column);
@@ -106,8 +111,8 @@ pub(crate) fn bodies_file(
         .set_column_dictionary_enabled(json.clone(), false)
         .set_column_encoding(json.clone(), Encoding::PLAIN)
         .set_column_statistics_enabled(json, EnabledStatistics::None);
-    let bytes = write(&bodies_schema(), &[sorted], properties.build())?;
-    Ok(Some(stats.file(cluster, bytes, level)))
+    let bytes = write(&bodies_schema(), sorted, properties.build())?;
+    Ok(stats.file(cluster, bytes, level))
 }
 
 fn properties(level: i32) -> Result<WriterPropertiesBuilder> {
@@ -179,8 +184,9 @@ impl Stats {
     }
 }
 
-fn stats(batches: &[RecordBatch]) -> Result<Stats> {
-    let mut stats = stats_of_seqs(batches)?;
+/// What is known of the rows of a file of events.
+pub(crate) fn stats_of_events(batches: &[RecordBatch]) -> Result<FileStats> {
+    let mut stats = stats_of_bodies(batches)?;
     let mut times = Range::default();
     for batch in batches {
         let column: &arrow::array::TimestampMicrosecondArray = typed(batch, "time")?;
@@ -188,14 +194,11 @@ fn stats(batches: &[RecordBatch]) -> Result<Stats> {
         stats.twins += (batch.num_rows() - typed::<Int64Array>(batch, "twin")?.null_count()) as u64;
     }
     stats.time = Some(times.0.unwrap_or_default());
-    Ok(Stats(stats))
+    Ok(stats)
 }
 
-fn stats_of_bodies(batch: &RecordBatch) -> Result<Stats> {
-    stats_of_seqs(std::slice::from_ref(batch)).map(Stats)
-}
-
-fn stats_of_seqs(batches: &[RecordBatch]) -> Result<FileStats> {
+/// What is known of the rows of a file of bodies.
+pub(crate) fn stats_of_bodies(batches: &[RecordBatch]) -> Result<FileStats> {
     let (mut seqs, mut received, mut rows) = (Range::default(), Range::default(), 0);
     for batch in batches {
         rows += batch.num_rows() as u64;

@@ -75,16 +75,20 @@ impl Snapshot {
 
     /// The leaf index behind the last event of each cluster.
     pub fn ends(&self) -> BTreeMap<String, u64> {
+        let mut ends = self.segment_ends();
+        for (cluster, chunk) in self.chunks() {
+            let end = ends.entry(cluster).or_default();
+            *end = chunk.end_seq().max(*end);
+        }
+        ends.into_iter().map(|(cluster, end)| (cluster.to_owned(), end)).collect()
+    }
+
+    /// The leaf index behind the last event of each cluster that is in a file.
+    pub(crate) fn segment_ends(&self) -> BTreeMap<&str, u64> {
         let mut ends = BTreeMap::new();
-        let files = self.files.events.iter().map(|file| (&*file.cluster, file.stats.seq.1 + 1));
-        let chunks = self.chunks().map(|(cluster, chunk)| (cluster, chunk.end_seq()));
-        for (cluster, end) in files.chain(chunks) {
-            match ends.get_mut(cluster) {
-                Some(known) => *known = end.max(*known),
-                None => {
-                    ends.insert(cluster.to_owned(), end);
-                }
-            }
+        for file in &self.files.events {
+            let end = ends.entry(&*file.cluster).or_default();
+            *end = (file.stats.seq.1 + 1).max(*end);
         }
         ends
     }

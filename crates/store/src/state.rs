@@ -1,27 +1,19 @@
 //! Small state that changes: credentials of those who send. One SQLite file, so that a command
 //! can change it while a server runs; the record itself never depends on it.
 
-#![expect(clippy::disallowed_methods, reason = "SQLite works on its file itself")]
-
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::batch::check_cluster;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result};
+use crate::sqlite;
 
 /// The name of the file in the data directory.
 const FILE: &str = "state.sqlite";
 
-/// How long one process waits for another's change.
-const BUSY_WAIT: Duration = Duration::from_secs(5);
-
-/// What was changed, version by version; `user_version` says how far a file is.
 const MIGRATIONS: [&str; 1] = ["
     CREATE TABLE credentials (
         sha256   BLOB PRIMARY KEY CHECK (length(sha256) = 32),
@@ -75,18 +67,7 @@ impl State {
     /// # Errors
     /// The file cannot be opened, or a newer program made it.
     pub fn open(dir: &Path) -> Result<Self> {
-        let unavailable = |source| Error::Unavailable { path: FILE.into(), source };
-        let path = dir.join(FILE);
-        // SQLite would make it readable by others.
-        let options =
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).clone();
-        options.open(&path).map_err(unavailable)?;
-        let connection = Connection::open(&path).map_err(failed)?;
-        connection.busy_timeout(BUSY_WAIT).map_err(failed)?;
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-        connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
-        migrate(&connection)?;
-        Ok(State(Mutex::new(connection)))
+        Ok(State(Mutex::new(sqlite::open(dir, FILE, &MIGRATIONS)?)))
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
@@ -185,26 +166,8 @@ fn read_credential(row: &rusqlite::Row<'_>) -> rusqlite::Result<Credential> {
     })
 }
 
-fn migrate(connection: &Connection) -> Result<()> {
-    let version: u32 =
-        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
-    let version = usize::try_from(version).unwrap_or(usize::MAX);
-    if version > MIGRATIONS.len() {
-        return Err(Error::Format {
-            path: FILE.into(),
-            why: "a newer whodid made it; use that one".into(),
-        });
-    }
-    for (i, migration) in MIGRATIONS.iter().enumerate().skip(version) {
-        let done = i + 1;
-        let step = format!("BEGIN IMMEDIATE; {migration}; PRAGMA user_version = {done}; COMMIT");
-        connection.execute_batch(&step).map_err(failed)?;
-    }
-    Ok(())
-}
-
 fn failed(error: rusqlite::Error) -> Error {
-    Error::Unavailable { path: FILE.into(), source: std::io::Error::other(error) }
+    sqlite::failed(FILE, error)
 }
 
 #[cfg(test)]

@@ -78,6 +78,8 @@ pub(crate) struct Commit {
     pub(crate) add: Vec<DataFile>,
     /// Files that do not any more.
     pub(crate) remove: Vec<DataFile>,
+    /// Whether rows go with them; otherwise the same rows are in other files.
+    pub(crate) is_deletion: bool,
     /// The last `seq` of each cluster that the table holds with this commit.
     pub(crate) watermarks: Vec<(String, u64)>,
 }

@@ -8,14 +8,18 @@
 use std::collections::{BTreeSet, HashMap};
 
 use whodid_event::time::Micros;
-use whodid_tlog::{Hash, Policy};
+use whodid_tlog::{Checkpoint, Hash, Policy};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::keys;
-use crate::ledger::{MetaEntry, Record, Seal, Signed, meta};
+use crate::ledger::meta::Standing;
+use crate::ledger::{MetaEntry, Record, Seal, Signed, log, meta};
 use crate::reader::Reader;
+use crate::snapshot::Snapshot;
 
 mod cluster;
+mod listed;
+mod present;
 mod rows;
 mod tree;
 
@@ -47,6 +51,8 @@ pub struct VerifiedLog {
     pub size: u64,
     /// Leaves that came since, of which no checkpoint says anything yet.
     pub unsigned: u64,
+    /// Leaves at its beginning that were pruned: their hashes stand for them.
+    pub pruned: u64,
 }
 
 /// What was verified, and what was found.
@@ -64,6 +70,8 @@ pub struct Verification {
     pub findings: Vec<Finding>,
     /// How many there are in all.
     pub findings_in_all: u64,
+    /// Whether the policy believes no log for the signatures alone that the record itself can make.
+    pub detects_rewriting: bool,
 }
 
 impl Verification {
@@ -81,13 +89,20 @@ impl Verification {
     }
 
     /// Says of a log whether its tree is the one that was signed.
-    fn close(&mut self, path: &str, name: &str, log: &Log, blocks: &mut Blocks<'_>) {
+    fn close(
+        &mut self,
+        path: &str,
+        name: &str,
+        log: &Log,
+        blocks: &mut Blocks<'_>,
+        pruned: u64,
+    ) {
         let end = blocks.end();
-        let signed = match log {
-            Log::Signed(signed) => signed,
+        let (signed, believed) = match log {
+            Log::Signed(signed) => (&signed.0, &signed.1),
             Log::NotYet => {
                 let (origin, unsigned) = (name.to_owned(), end);
-                return self.logs.push(VerifiedLog { origin, size: 0, unsigned });
+                return self.logs.push(VerifiedLog { origin, size: 0, unsigned, pruned });
             }
             Log::Wrong => return,
         };
@@ -101,8 +116,9 @@ impl Verification {
             blocks.wrong()
         };
         let Some(what) = what else {
-            let origin = signed.checkpoint.origin.clone();
-            return self.logs.push(VerifiedLog { origin, size, unsigned: end - size });
+            let (origin, size) = (believed.origin.clone(), believed.head.size);
+            let unsigned = end - size;
+            return self.logs.push(VerifiedLog { origin, size, unsigned, pruned });
         };
         let leaves = Some((name.to_owned(), 0, size.saturating_sub(1)));
         self.found(Finding { path: path.to_owned(), leaves, received: None, what });
@@ -111,20 +127,33 @@ impl Verification {
 
 /// A log as its files show it.
 enum Log {
-    Signed(Box<Signed>),
-    /// It was begun less than a second before its writer ended.
+    /// And the checkpoint of it that is believed.
+    Signed(Box<(Signed, Checkpoint)>),
+    /// Its writer ended before it began.
     NotYet,
     /// Why is a finding.
     Wrong,
 }
 
 impl Log {
+    fn of(signed: Signed, believed: Option<Checkpoint>) -> Self {
+        let believed = believed.unwrap_or_else(|| signed.checkpoint.clone());
+        Log::Signed(Box::new((signed, believed)))
+    }
+
     fn signed(&self) -> Option<&Signed> {
         match self {
-            Log::Signed(signed) => Some(signed),
+            Log::Signed(signed) => Some(&signed.0),
             Log::NotYet | Log::Wrong => None,
         }
     }
+}
+
+/// What the meta log says.
+#[derive(Default)]
+struct Said {
+    seals: HashMap<String, Seal>,
+    standing: Standing,
 }
 
 /// What is to be verified.
@@ -147,25 +176,32 @@ impl Reader {
         wanted: Wanted<'_>,
         progress: impl FnMut(u64, u64) + Send,
     ) -> Result<Verification> {
-        let mut verification = Verification::default();
+        let detects_rewriting = wanted.policy.is_some();
+        let mut verification = Verification { detects_rewriting, ..Verification::default() };
         let is_wanted = |name: &String| wanted.cluster.is_none_or(|cluster| cluster == name);
+        let mut clusters = log::names(&*self.disk)?;
+        clusters.retain(|name| name != meta::NAME);
+        clusters.extend(keys::clusters(&*self.disk)?);
+        let mut clusters: BTreeSet<String> = clusters.into_iter().filter(is_wanted).collect();
         // Checkpoints first: what they are about is in snapshots that are taken later.
         let mut signed = HashMap::new();
-        for cluster in keys::clusters(&*self.disk)?.into_iter().filter(is_wanted) {
-            let log = self.signed(&cluster, wanted, &mut verification);
-            signed.insert(cluster, log);
+        for cluster in &clusters {
+            let log = self.signed(cluster, wanted, &mut verification);
+            signed.insert(cluster.clone(), log);
         }
         let snapshot = self.snapshot().await?;
         // Seals behind the files that they are about.
-        let seals = self.seals(wanted, &mut verification);
+        let Said { seals, standing } = self.meta(wanted, &mut verification);
         for warning in snapshot.warnings() {
             verification.file("wal", &warning);
         }
+        self.covered(&snapshot, &signed, wanted, &mut verification);
+        present::check(&*self.disk, &seals, &clusters, wanted, &mut verification)?;
         let ends = snapshot.ends();
-        let mut clusters: BTreeSet<String> = signed.keys().cloned().collect();
         clusters.extend(ends.keys().filter(|name| is_wanted(name)).cloned());
         let total = clusters.iter().filter_map(|cluster| ends.get(cluster)).sum();
-        let mut work = Work { snapshot: &snapshot, seals, verification, progress, total };
+        let pruned = standing.pruned;
+        let mut work = Work { snapshot: &snapshot, seals, pruned, verification, progress, total };
         for cluster in clusters {
             // A cluster that has events and no keys has no log either.
             let log = signed.remove(&cluster).unwrap_or(Log::NotYet);
@@ -182,11 +218,10 @@ impl Reader {
                 let what = "it cannot be read; the next start of a writer makes it again";
                 verification.file(&format!("ledger/{name}/edge"), &what);
             }
-            if let Some(policy) = wanted.policy {
-                let by = |error| Error::Invalid(format!("by the policy given: {error}"));
-                policy.open(&signed.note).map_err(by)?;
-            }
-            Ok(Log::Signed(Box::new(signed)))
+            let Some(policy) = wanted.policy else { return Ok(Log::of(signed, None)) };
+            let believed = signed.believed(policy)?.clone();
+            verification.detects_rewriting &= policy.open(&signed.note).is_err();
+            Ok(Log::of(signed, Some(believed)))
         });
         opened.unwrap_or_else(|error| {
             verification.file(&format!("ledger/{name}/checkpoint"), &error);
@@ -194,14 +229,56 @@ impl Reader {
         })
     }
 
-    /// Verifies the meta log, and reads from it what the bytes of files were.
-    fn seals(&self, wanted: Wanted<'_>, verification: &mut Verification) -> HashMap<String, Seal> {
+    /// Holds segments against checkpoints: they are listed when they are signed.
+    fn covered(
+        &self,
+        snapshot: &Snapshot,
+        logs: &HashMap<String, Log>,
+        wanted: Wanted<'_>,
+        verification: &mut Verification,
+    ) {
+        let is_wanted = |name: &&str| wanted.cluster.is_none_or(|cluster| cluster == *name);
+        for (cluster, end) in snapshot.segment_ends() {
+            let log = logs.get(cluster).unwrap_or(&Log::NotYet);
+            if !is_wanted(&cluster) || matches!(log, Log::Wrong) {
+                continue;
+            }
+            let size = |signed: &Signed| signed.checkpoint.head.size;
+            let mut signed = log.signed().map_or(0, size);
+            if signed < end {
+                // Of segments that were made since, a newer one says.
+                let newer = Signed::read(&self.disk, cluster).ok().flatten();
+                signed = newer.as_ref().map_or(0, size);
+            }
+            if signed < end {
+                let what = "they are in segments, which are listed when they are signed, and no \
+                            checkpoint is about them: it was put back to an older state, or taken \
+                            away";
+                verification.found(Finding {
+                    path: format!("ledger/{cluster}/checkpoint"),
+                    leaves: Some((cluster.to_owned(), signed, end - 1)),
+                    received: None,
+                    what: what.into(),
+                });
+            }
+        }
+    }
+
+    /// Verifies the meta log, and reads from it what the bytes of files were, and what was pruned.
+    /// Nobody vouches for entries that are in no checkpoint.
+    fn meta(&self, wanted: Wanted<'_>, verification: &mut Verification) -> Said {
         let path = format!("ledger/{}/entries", meta::NAME);
         let log = self.signed(meta::NAME, wanted, verification);
         let entries = meta::entries_from(&*self.disk, 0);
         let entries = entries.map_err(|error| verification.file(&path, &error)).unwrap_or_default();
         let mut blocks = Blocks::new(log.signed());
-        let mut seals = HashMap::new();
+        let signed = match &log {
+            Log::Signed(signed) => signed.0.checkpoint.head.size,
+            Log::NotYet => 0,
+            // That is a finding already; the files can still be told from others.
+            Log::Wrong => u64::MAX,
+        };
+        let mut said = Said::default();
         for (seq, entry) in (0..).zip(&entries) {
             let mut wrong = |first, last, what: String| {
                 let leaves = Some((meta::NAME.to_owned(), first, last));
@@ -215,14 +292,15 @@ impl Reader {
                 Err(error) => wrong(seq, seq, error.to_string()),
             }
             match serde_json::from_slice(entry) {
+                Ok(_) if seq >= signed => {}
                 Ok(MetaEntry { record: Record::Seal(seal), .. }) => {
-                    seals.insert(seal.path.clone(), seal);
+                    said.seals.insert(seal.path.clone(), seal);
                 }
-                Ok(_) => {}
+                Ok(MetaEntry { record, .. }) => said.standing.follow(record),
                 Err(error) => wrong(seq, seq, format!("it is no record: {error}")),
             }
         }
-        verification.close(&path, meta::NAME, &log, &mut blocks);
-        seals
+        verification.close(&path, meta::NAME, &log, &mut blocks, 0);
+        said
     }
 }

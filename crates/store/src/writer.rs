@@ -62,9 +62,9 @@ pub struct Writer {
     ledger_thread: Option<JoinHandle<()>>,
     tables: Arc<Mutex<Tables>>,
     preparer: Preparer,
-    descriptor: Descriptor,
-    store: DiskStore,
-    disk: Arc<dyn Disk>,
+    pub(crate) descriptor: Descriptor,
+    pub(crate) store: DiskStore,
+    pub(crate) disk: Arc<dyn Disk>,
     lock: Option<Lock>,
 }
 
@@ -89,6 +89,17 @@ impl Writer {
     /// # Errors
     /// As [`open_dir`](Self::open_dir).
     pub async fn open(disk: Arc<dyn Disk>, options: Options) -> Result<Self> {
+        Self::start(disk, options, &[]).await
+    }
+
+    /// Opens a store whose logs of these names have just begun anew.
+    pub(crate) async fn reopen(disk: Arc<dyn Disk>, lock: Lock, names: &[String]) -> Result<Self> {
+        let mut writer = Self::start(disk, Options::default(), names).await?;
+        writer.lock = Some(lock);
+        Ok(writer)
+    }
+
+    async fn start(disk: Arc<dyn Disk>, options: Options, reopening: &[String]) -> Result<Self> {
         let found = Found::read(&disk).await?;
         let Found { store, known, tables, watermarks, fingerprints, recovered, retired, log } =
             found;
@@ -101,7 +112,12 @@ impl Writer {
         let sequences = sequences(windows.await?, &watermarks, &recovered);
         let shared = Shared::default();
         let segments = ledger::Kept::segments(&live, &store, &disk);
-        let record = ledger::Kept { segments, watermarks: &watermarks, recovered: &recovered };
+        let record = ledger::Kept {
+            segments,
+            watermarks: &watermarks,
+            recovered: &recovered,
+            reopening,
+        };
         let made = known.clone().map_or_else(|| ledger::descriptor(&*disk), Ok)?;
         let ledger = ledger::open((&disk, &store), &made, &record, &shared, &options.clock).await?;
         // Written when all the rest is there: from then on, what is missing was taken away.
@@ -140,7 +156,7 @@ impl Writer {
         Ok(Writer {
             shared,
             requests,
-            sequencer: Some(start(sequencer, inbox)?),
+            sequencer: Some(run(sequencer, inbox)?),
             flusher: tokio::spawn(flusher.run()),
             ledger,
             ledger_thread: Some(ledger_thread),
@@ -253,12 +269,17 @@ impl Writer {
     /// # Errors
     /// The disk refuses; what was merged so far stays merged.
     pub async fn compact(&self) -> Result<compact::Report> {
-        compact::run(&self.shared, &self.tables, &self.store, &self.ledger).await
+        compact::run(self.writing()).await
     }
 
-    /// Adds a record to the meta log; when it returns, it is durable.
-    pub(crate) async fn record(&self, record: Record) -> Result<()> {
-        self.ledger.record(vec![record]).await
+    pub(crate) fn writing(&self) -> compact::Writing<'_> {
+        let Writer { shared, tables, store, ledger, .. } = self;
+        compact::Writing { shared, tables, store, ledger }
+    }
+
+    /// Adds records to the meta log; when it returns, they are durable and signed.
+    pub(crate) async fn record(&self, records: Vec<Record>) -> Result<()> {
+        self.ledger.record(records).await
     }
 
     /// Why events cannot be taken in, or segments not be written, at the moment.
@@ -342,7 +363,7 @@ impl Submitted {
 }
 
 /// Runs the sequencer on a thread of its own, as it waits for the disk.
-fn start(sequencer: Sequencer, inbox: mpsc::Receiver<Request>) -> Result<JoinHandle<()>> {
+fn run(sequencer: Sequencer, inbox: mpsc::Receiver<Request>) -> Result<JoinHandle<()>> {
     std::thread::Builder::new()
         .name("sequencer".into())
         .spawn(move || sequencer.run(inbox))

@@ -35,3 +35,4 @@ pub use note::{Note, Signer, Verifier};
 pub use policy::Policy;
 pub use range::CompactRange;
 pub use tile::Tile;
+pub use witness::{AddCheckpoint, Refusal};

@@ -22,7 +22,8 @@ pub struct Policy {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Member {
-    Witness(Verifier),
+    /// With its URL, if the policy says it.
+    Witness(Verifier, Option<String>),
     /// So many of these.
     Group(usize, Vec<String>),
 }
@@ -55,6 +56,14 @@ impl Policy {
     /// The logs whose checkpoints are believed.
     pub fn logs(&self) -> &[Verifier] {
         &self.logs
+    }
+
+    /// The witnesses, each with the URL that checkpoints are sent to, if the policy says it.
+    pub fn witnesses(&self) -> impl Iterator<Item = (&Verifier, Option<&str>)> {
+        self.members.values().filter_map(|member| match member {
+            Member::Witness(witness, url) => Some((witness, url.as_deref())),
+            Member::Group(..) => None,
+        })
     }
 
     /// Reads a policy file.
@@ -94,16 +103,17 @@ impl Policy {
                 }
                 self.logs.push(log);
             }
-            ["witness", name, vkey] | ["witness", name, vkey, _] => {
+            ["witness", name, vkey, url @ ..] if url.len() <= 1 => {
                 let witness = key(vkey, Kind::Cosignature)?;
                 let is_it = |member: &Member| match member {
-                    Member::Witness(other) => other.key() == witness.key(),
+                    Member::Witness(other, _) => other.key() == witness.key(),
                     Member::Group(..) => false,
                 };
                 if self.members.values().any(is_it) {
                     return Err("the witness's key is there already".to_owned());
                 }
-                self.name(name, Member::Witness(witness))?;
+                let url = url.first().map(|url| (*url).to_owned());
+                self.name(name, Member::Witness(witness, url))?;
             }
             ["group", name, count, members @ ..] if !members.is_empty() => {
                 for member in members {
@@ -152,8 +162,12 @@ impl Policy {
     /// # Errors
     /// It does not.
     pub fn open(&self, note: &Note) -> Result<Checkpoint, Error> {
-        let mut opened = Err(checkpoint::Error::Malformed("the policy knows no log"));
-        for log in &self.logs {
+        let found = Checkpoint::parse(note.text()).map_err(Error::Log)?.origin;
+        let (own, other): (Vec<&Verifier>, Vec<_>) =
+            self.logs.iter().partition(|log| log.name() == found);
+        let wanted = other.iter().map(|log| log.name()).collect::<Vec<_>>().join(" or ");
+        let mut opened = Err(checkpoint::Error::Origin { wanted, found });
+        for log in own {
             opened = Checkpoint::open(note, log);
             if opened.is_ok() {
                 break;
@@ -170,7 +184,7 @@ impl Policy {
     fn has_seen(&self, name: &str, note: &Note) -> bool {
         match self.members.get(name) {
             None => false,
-            Some(Member::Witness(witness)) => note.verify(witness).is_ok(),
+            Some(Member::Witness(witness, _)) => note.verify(witness).is_ok(),
             Some(Member::Group(count, members)) => {
                 members.iter().filter(|member| self.has_seen(member, note)).count() >= *count
             }

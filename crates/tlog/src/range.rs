@@ -108,6 +108,20 @@ impl CompactRange {
         true
     }
 
+    /// Adds a full subtree by its hash, and shows every one that it completes, itself first.
+    /// `false`, and nothing added, unless the range ends where one of this height can begin.
+    pub fn append_full(
+        &mut self,
+        level: u32,
+        hash: Hash,
+        completed: impl FnMut(Node, Hash),
+    ) -> bool {
+        let index = self.end.checked_shr(level).filter(|index| index << level == self.end);
+        let Some(index) = index else { return false };
+        self.push(Node { level, index }, hash, completed);
+        true
+    }
+
     fn push(&mut self, mut node: Node, mut hash: Hash, mut completed: impl FnMut(Node, Hash)) {
         self.end = node.begin() + (1 << node.level);
         completed(node, hash);

@@ -99,11 +99,19 @@ impl AddCheckpoint {
     /// # Errors
     /// It may not.
     pub fn check(&self, last: Option<Head>, log: &Verifier) -> Result<Head, Refusal> {
-        let new = match Checkpoint::open(&self.checkpoint, log) {
+        let head = match Checkpoint::open(&self.checkpoint, log) {
             Ok(checkpoint) => checkpoint.head,
             Err(error @ checkpoint::Error::Note(_)) => return Err(Refusal::Unsigned(error)),
             Err(error) => return Err(Refusal::Malformed(error.to_string())),
         };
+        self.follow(last, head)
+    }
+
+    /// As [`check`](Self::check), of a tree that somebody vouches for already.
+    ///
+    /// # Errors
+    /// It may not be cosigned.
+    pub fn follow(&self, last: Option<Head>, new: Head) -> Result<Head, Refusal> {
         if self.old > new.size {
             return Err(Refusal::Malformed(format!("{} is less than {}", new.size, self.old)));
         }

@@ -25,7 +25,15 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ),
     (
         "whodid-server",
-        &["whodid-ingest", "whodid-engine", "whodid-store", "whodid-query", "whodid-event"],
+        &[
+            "whodid-ingest",
+            "whodid-api",
+            "whodid-engine",
+            "whodid-store",
+            "whodid-query",
+            "whodid-event",
+            "whodid-tlog",
+        ],
     ),
     ("whodid-ingest", &["whodid-store", "whodid-event"]),
     ("whodid-api", &[]),

@@ -59,12 +59,21 @@ pub struct VerifyArgs {
     /// Verify the log of one cluster only
     #[arg(long, value_name = "NAME", conflicts_with = "proof")]
     pub cluster: Option<String>,
+    /// Verify one event only, or those of a range, of which TO is left out
+    #[arg(long, value_name = "CLUSTER/SEQ|CLUSTER/FROM..TO")]
+    #[arg(conflicts_with_all = ["proof", "cluster"])]
+    pub events: Option<String>,
+    /// Checkpoint that was kept elsewhere: the record has to have grown from it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["proof", "cluster", "events"])]
+    pub checkpoint: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum LedgerCommand {
     /// Print the logs' keys as a policy (c2sp.org/tlog-policy), to be handed to auditors
     Policy(StoreArgs),
+    /// Print the key that tells a signer elsewhere whose a checkpoint is (`whodid signer serve`)
+    Key(StoreArgs),
     /// Freeze a log at its last head, and go on in another that names it
     #[command(after_help = REOPEN_EXAMPLES)]
     Reopen(ReopenArgs),
@@ -74,9 +83,9 @@ pub enum LedgerCommand {
 pub struct ReopenArgs {
     #[command(flatten)]
     pub store: StoreArgs,
-    /// Cluster whose log it is, or `meta`
-    #[arg(value_name = "CLUSTER")]
-    pub name: String,
+    /// Clusters whose logs they are, or `meta`
+    #[arg(value_name = "CLUSTER", required = true)]
+    pub names: Vec<String>,
     /// Why; it stands in the record
     #[arg(long, value_name = "TEXT")]
     pub reason: String,

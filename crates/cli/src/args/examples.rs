@@ -82,6 +82,9 @@ Examples:
   # Everything in the record, against the keys that you were given
   whodid verify --policy policy.txt
 
+  # That the record has grown from what it was when this checkpoint was kept
+  whodid verify --checkpoint kept/prod-checkpoint --policy policy.txt
+
   # A proof, and the entry it is about, without the record (c2sp.org/tlog-policy)
   whodid verify prod-18231.tlog-proof --entry prod-18231.json --policy policy.txt";
 
@@ -91,6 +94,31 @@ Examples:
   whodid ledger reopen prod --reason 'disk failed, copy of 2026-11-24 put back'
 
 What was signed before stays checkable; auditors need the new key: whodid ledger policy.";
+
+pub const RETENTION_EXAMPLES: &str = "\
+Examples:
+  # What would go if events of prod were kept for 400 days, and those of all others for 90
+  whodid retention --retain prod=400d --retain '*=90d'
+
+  # Let it go; a server does the same every hour: whodid serve --retain prod=400d
+  whodid retention --retain prod=400d --apply";
+
+pub const SIGNER_EXAMPLES: &str = "\
+Examples:
+  # On another machine, for the store that prints this key with `whodid ledger key`
+  whodid signer serve --listen 0.0.0.0:7444 --store 'whodid.invalid/…+…'
+
+  # There: whodid serve --signer https://signer.example.com:7444 --cosigner-ca ca.crt
+  # For auditors, once the store has sent something
+  whodid signer policy";
+
+pub const WITNESS_EXAMPLES: &str = "\
+Examples:
+  # Of another party, for the logs that this policy names (`whodid signer policy`)
+  whodid witness serve --name audit.example.com/w1 --policy logs.txt --listen 0.0.0.0:7445
+
+  # The line for the policies of auditors; of stores, with the URL behind it
+  whodid witness policy --name audit.example.com/w1";
 
 pub const COMPLETION_EXAMPLES: &str = "\
 Examples:

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use whodid_api::{Client, Endpoint};
 use whodid_event::time;
-use whodid_server::{Server, Settings};
+use whodid_server::{CosigningSettings, Server, Settings};
 use whodid_store::{CredentialKind, Options, State};
 
 use super::now;
@@ -53,6 +53,8 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
         ingest_listen: None,
         identity: None,
         tails: Vec::new(),
+        cosigning: CosigningSettings::default(),
+        retained: Vec::new(),
         options: Options::default(),
     })
     .await?;

@@ -28,7 +28,7 @@ const VERIFIER: &str = include_str!("export/verify.py");
 pub async fn run(args: ExportArgs) -> Result<(), Failure> {
     let text = args.query.join(" ");
     let query = query(&text, &args.scope)?;
-    let range = args.complete_range.as_deref().map(parse_range).transpose()?;
+    let range = args.complete_range.as_deref().map(complete_range).transpose()?;
     let engine = open(&args.store).await?;
     let search = Search { query, now: now(), limit: args.scope.limit };
     let found = engine.search(&search).await?;
@@ -77,18 +77,21 @@ pub async fn run(args: ExportArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads `CLUSTER/FROM..TO`.
-fn parse_range(text: &str) -> Result<(String, Range<u64>), Failure> {
-    let parsed = text.split_once('/').and_then(|(cluster, range)| {
-        let (from, to) = range.split_once("..")?;
-        Some((cluster.to_owned(), from.parse().ok()?..to.parse().ok()?))
-    });
-    parsed.filter(|(_, range)| !range.is_empty()).ok_or_else(|| {
+fn complete_range(text: &str) -> Result<(String, Range<u64>), Failure> {
+    parse_range(text).ok_or_else(|| {
         Failure::Usage(format!(
             "--complete-range {text}: write CLUSTER/FROM..TO, for example prod/1000..2000, of \
              which TO is the first event that is left out"
         ))
     })
+}
+
+/// Reads `CLUSTER/FROM..TO`.
+pub fn parse_range(text: &str) -> Option<(String, Range<u64>)> {
+    let (cluster, range) = text.split_once('/')?;
+    let (from, to) = range.split_once("..")?;
+    let range = from.parse().ok()?..to.parse().ok()?;
+    (!range.is_empty()).then(|| (cluster.to_owned(), range))
 }
 
 fn digest(bytes: &[u8]) -> String {

@@ -13,14 +13,19 @@ pub async fn run(command: LedgerCommand) -> Result<(), Failure> {
             let policy = Reader::open_dir(&store.dir())?.policy()?;
             print(&policy)?;
         }
+        LedgerCommand::Key(store) => {
+            let key = Reader::open_dir(&store.dir())?.store_signer()?;
+            print(&format!("{}\n", key.verifier()))?;
+        }
         LedgerCommand::Reopen(args) => {
             let dir = args.store.dir();
-            let Reopened { frozen, kept, origin } =
-                reopen_dir(&dir, &args.name, &args.reason).await?;
-            print(&format!(
-                "frozen: {frozen}; its files are kept in {kept}\ngoes on as: {origin}; give \
-                 auditors its key: whodid ledger policy\n"
-            ))?;
+            for reopened in reopen_dir(&dir, &args.names, &args.reason).await? {
+                let Reopened { frozen, kept, origin } = reopened;
+                print(&format!(
+                    "frozen: {frozen}; its files are kept in {kept}\ngoes on as: {origin}; give \
+                     auditors its key: whodid ledger policy\n"
+                ))?;
+            }
         }
     }
     Ok(())

@@ -1,15 +1,18 @@
 //! `whodid serve`: the server, until it is told to end or the record cannot be written any more.
 
 use std::io::{IsTerminal, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-use whodid_server::{Identity, Server, Settings, usual_names};
+use whodid_server::{CosigningSettings, Identity, Server, Settings, usual_names};
 use whodid_store::Options;
+use whodid_tlog::Verifier;
 
 use super::import::rules;
-use crate::args::{self, ServeArgs};
+use super::verify::read_policy;
+use crate::args::{self, ServeArgs, TlsArgs};
 use crate::config::{self, Config, Log, LogFormat};
 use crate::failure::Failure;
 use crate::output::print;
@@ -17,6 +20,12 @@ use crate::output::print;
 pub async fn run(args: ServeArgs, config: Config) -> Result<(), Failure> {
     let settings = settings(args, config.serve, &config.log)?;
     log_to_stderr(&config.log)?;
+    if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+        tracing::warn!(
+            "running in a cluster: whoever administers it can read the keys and the record; record \
+             its events elsewhere, or have checkpoints signed elsewhere (docs/custody.md)"
+        );
+    }
     // Before anything is said: whoever reads it may end the server at once.
     let ended = until_ended()?;
     let server = Server::start(settings).await?;
@@ -64,21 +73,47 @@ fn settings(args: ServeArgs, config: config::Serve, log: &Log) -> Result<Setting
     }
     let listen = args.listen.or(config.listen).unwrap_or(args::LISTEN);
     let ingest_listen = args.ingest_listen.or(config.ingest_listen);
-    let names = if args.tls_name.is_empty() { config.tls_names } else { args.tls_name };
-    let certificate = args.tls_cert.or(config.tls_cert);
-    let identity = match (certificate, args.tls_key.or(config.tls_key)) {
-        (None, None) if args.insecure_http || config.insecure_http => {
+    let tls = TlsArgs {
+        tls_cert: args.tls.tls_cert.or(config.tls_cert),
+        tls_key: args.tls.tls_key.or(config.tls_key),
+        tls_name: if args.tls.tls_name.is_empty() { config.tls_names } else { args.tls.tls_name },
+        insecure_http: args.tls.insecure_http || config.insecure_http,
+    };
+    let identity = identity(tls, ingest_listen.unwrap_or(listen).ip(), &mut faults);
+    let cosigning = CosigningSettings {
+        signer: args.signer.or(config.signer),
+        witnesses: witnesses(args.witnesses.or(config.witnesses), &mut faults),
+        authority: args.cosigner_ca.or(config.cosigner_ca),
+    };
+    let mut options = Options::default();
+    let redaction = args.redaction.or(config.redaction);
+    match rules(redaction.as_deref().unwrap_or("default")) {
+        Ok(rules) => options.rules = rules,
+        Err(Failure::Usage(why)) => faults.push(why),
+        Err(other) => return Err(other),
+    }
+    let data_dir = args.store.data_dir.or(config.data_dir).unwrap_or_else(|| args::DATA_DIR.into());
+    let retained = if args.retain.is_empty() { config.retain } else { args.retain };
+    let tails = if args.tail.is_empty() { config.tails } else { args.tail };
+    let settings =
+        Settings { data_dir, listen, ingest_listen, identity, tails, cosigning, retained, options };
+    faults.extend(settings.faults());
+    if faults.is_empty() { Ok(settings) } else { Err(Failure::Usage(faults.join("\n"))) }
+}
+
+/// What a server shows to be itself; `None` if it speaks HTTP without TLS.
+pub fn identity(tls: TlsArgs, address: IpAddr, faults: &mut Vec<String>) -> Option<Identity> {
+    let TlsArgs { tls_cert, tls_key, tls_name: names, insecure_http } = tls;
+    match (tls_cert, tls_key) {
+        (None, None) if insecure_http => {
             if !names.is_empty() {
                 faults.push("--insecure-http has no certificate that --tls-name could name".into());
             }
             None
         }
-        (None, None) => {
-            let own = usual_names(ingest_listen.unwrap_or(listen).ip());
-            Some(Identity::Own { names: [own, names].concat() })
-        }
+        (None, None) => Some(Identity::Own { names: [usual_names(address), names].concat() }),
         (certificate, key) => {
-            if args.insecure_http || config.insecure_http {
+            if insecure_http {
                 faults.push("--insecure-http takes no --tls-cert and no --tls-key".into());
             }
             if !names.is_empty() {
@@ -90,19 +125,26 @@ fn settings(args: ServeArgs, config: config::Serve, log: &Log) -> Result<Setting
             let file = |path: Option<PathBuf>| path.unwrap_or_default();
             Some(Identity::Files { certificate: file(certificate), key: file(key) })
         }
-    };
-    let mut options = Options::default();
-    let redaction = args.redaction.or(config.redaction);
-    match rules(redaction.as_deref().unwrap_or("default")) {
-        Ok(rules) => options.rules = rules,
-        Err(Failure::Usage(why)) => faults.push(why),
-        Err(other) => return Err(other),
     }
-    let data_dir = args.store.data_dir.or(config.data_dir).unwrap_or_else(|| args::DATA_DIR.into());
-    let tails = if args.tail.is_empty() { config.tails } else { args.tail };
-    let settings = Settings { data_dir, listen, ingest_listen, identity, tails, options };
-    faults.extend(settings.faults());
-    if faults.is_empty() { Ok(settings) } else { Err(Failure::Usage(faults.join("\n"))) }
+}
+
+/// The witnesses that a policy names.
+fn witnesses(policy: Option<PathBuf>, faults: &mut Vec<String>) -> Vec<(Verifier, String)> {
+    let Some(path) = policy else { return Vec::new() };
+    let found = read_policy(&path).and_then(|policy| {
+        let of = CosigningSettings::witnesses_of(&policy);
+        of.map_err(|why| Failure::Usage(format!("{}: {why}", path.display())))
+    });
+    match found {
+        Ok(found) => found,
+        Err(failure) => {
+            faults.push(match failure {
+                Failure::Usage(why) => why,
+                other => format!("{other:?}"),
+            });
+            Vec::new()
+        }
+    }
 }
 
 fn filter(log: &Log) -> Result<EnvFilter, Failure> {

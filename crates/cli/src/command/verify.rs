@@ -1,5 +1,5 @@
-//! `whodid verify`: whether the record is what was signed; or, given a proof, whether a log has an
-//! entry. Exit 1 says that it is not so.
+//! `whodid verify`: whether the record is what was signed, all of it or a part; or, given a proof,
+//! whether a log has an entry. Exit 1 says that it is not so.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -12,7 +12,10 @@ use crate::args::VerifyArgs;
 use crate::failure::Failure;
 use crate::output::print;
 
+mod part;
 mod proof;
+
+pub use proof::read_policy;
 
 pub async fn run(args: VerifyArgs) -> Result<(), Failure> {
     match (&args.proof, &args.entry, &args.policy) {
@@ -21,7 +24,11 @@ pub async fn run(args: VerifyArgs) -> Result<(), Failure> {
             "{}: a proof is checked with --entry FILE and --policy FILE",
             proof.display()
         ))),
-        (None, ..) => record(&args).await,
+        (None, ..) => match (&args.events, &args.checkpoint) {
+            (Some(events), _) => part::events(&args, events).await,
+            (_, Some(checkpoint)) => part::grown(&args, checkpoint).await,
+            _ => record(&args).await,
+        },
     }
 }
 
@@ -31,6 +38,7 @@ async fn record(args: &VerifyArgs) -> Result<(), Failure> {
     let reader = Reader::open_dir(&args.store.dir())?;
     let wanted = Wanted { cluster: args.cluster.as_deref(), policy: policy.as_ref() };
     let bar = progress_bar();
+    leave_decoding_panics_to_findings();
     let verified = reader.verify(wanted, |done, total| {
         bar.set_length(total);
         bar.set_position(done);
@@ -56,6 +64,17 @@ async fn record(args: &VerifyArgs) -> Result<(), Failure> {
             Err(Failure::Refuted(format!("the record is not what was signed: {found} findings")))
         }
     }
+}
+
+/// Files are decoded on other threads. What a library there panics over is in a damaged file, and
+/// told as a finding; a backtrace says nothing more.
+fn leave_decoding_panics_to_findings() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().name() == Some("main") {
+            hook(panic);
+        }
+    }));
 }
 
 /// How much is read, on a terminal.
@@ -91,6 +110,9 @@ fn summary(verified: &Verification, has_policy: bool) -> String {
     let mut text = format!("read {events} events, {bodies} bodies, {files} files\n");
     for log in logs {
         let _written = write!(text, "verified: {}, {} leaves", log.origin, log.size);
+        if log.pruned > 0 {
+            let _written = write!(text, "; the first {} were pruned", log.pruned);
+        }
         let _written = match log.unsigned {
             0 => writeln!(text),
             unsigned => writeln!(text, "; {unsigned} more are not signed yet"),
@@ -101,9 +123,12 @@ fn summary(verified: &Verification, has_policy: bool) -> String {
             "The keys were taken from the record itself; --policy names those that you were given.\n",
         );
     }
-    text.push_str(
+    text.push_str(if verified.detects_rewriting {
+        "Custody: detects rewriting. The policy asks for signatures that the record alone cannot \
+         make.\n"
+    } else {
         "Custody: detects edits. The logs' keys are in the data directory: who controls it can \
-         sign another record.\n",
-    );
+         sign another record.\n"
+    });
     text
 }

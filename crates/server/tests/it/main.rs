@@ -6,6 +6,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests look at the files of a record")]
 #![allow(unreachable_pub, reason = "`pub` says what a module is for; tests have no other users")]
 
+mod custody;
 mod hostile;
 mod openapi;
 mod support;

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use whodid_engine::{Engine, Search};
 use whodid_event::redact::RuleSet;
-use whodid_server::{Identity, Server, Settings};
+use whodid_server::{CosigningSettings, Identity, Server, Settings};
 use whodid_store::{CredentialKind, Options, Original, Reader, State};
 
 pub const TOKEN: &str = "a-token-for-tests";
@@ -27,6 +27,8 @@ impl Running {
             ingest_listen: None,
             identity,
             tails: Vec::new(),
+            cosigning: CosigningSettings::default(),
+            retained: Vec::new(),
             options: Options { rules: RuleSet::off(), ..Options::default() },
         })
         .await

@@ -33,7 +33,7 @@ pub(crate) struct Log {
     pub(super) files: Files,
     pub(super) tree: Tree,
     /// The head of the newest checkpoint.
-    pub(super) signed: Option<Head>,
+    pub(super) signed: Head,
     /// How many leaves the right edge on disk has.
     pub(super) covered: u64,
     signer: Signer,
@@ -78,30 +78,89 @@ pub(crate) fn policy_of_all(disk: &dyn Disk) -> Result<String> {
     Ok(text)
 }
 
-/// Reads the newest checkpoint of a log; `None` if none was signed yet.
+/// Reads the newest checkpoint of a log.
+///
+/// # Errors
+/// It is gone, or the policy does not believe it.
 pub(crate) fn checkpoint(
     disk: &dyn Disk,
     name: &str,
     policy: &Policy,
+) -> Result<(Note, Checkpoint)> {
+    note(disk, name, CHECKPOINT, policy)?.ok_or_else(|| gone(name, CHECKPOINT))
+}
+
+/// Reads the newest checkpoint that others have signed, too; `None` if there is none.
+///
+/// # Errors
+/// The log's key has not signed it.
+pub(super) fn cosigned(
+    disk: &dyn Disk,
+    name: &str,
+    own: &Policy,
 ) -> Result<Option<(Note, Checkpoint)>> {
-    let Some(bytes) = read(disk, name, CHECKPOINT)? else { return Ok(None) };
-    let wrong = |why: &dyn std::fmt::Display| Error::Format {
-        path: path(name, CHECKPOINT),
+    note(disk, name, COSIGNED, own)
+}
+
+fn note(
+    disk: &dyn Disk,
+    name: &str,
+    file: &str,
+    policy: &Policy,
+) -> Result<Option<(Note, Checkpoint)>> {
+    let Some(bytes) = read(disk, name, file)? else { return Ok(None) };
+    let text = String::from_utf8(bytes).map_err(|error| unbelieved(name, file, &error))?;
+    let note = Note::parse(&text).map_err(|error| unbelieved(name, file, &error))?;
+    let checkpoint = policy.open(&note).map_err(|error| unbelieved(name, file, &error))?;
+    Ok(Some((note, checkpoint)))
+}
+
+/// A checkpoint that nobody who is believed has signed.
+pub(super) fn unbelieved(name: &str, file: &str, why: &dyn std::fmt::Display) -> Error {
+    Error::Format {
+        path: path(name, file),
         why: format!(
             "{why}. Whoever wrote it did not hold the log's key: find out who, and put the file \
              back from a copy, or run `whodid ledger reopen` to go on with this on record"
         ),
-    };
-    let text = String::from_utf8(bytes).map_err(|error| wrong(&error))?;
-    let note = Note::parse(&text).map_err(|error| wrong(&error))?;
-    let checkpoint = policy.open(&note).map_err(|error| wrong(&error))?;
-    Ok(Some((note, checkpoint)))
+    }
 }
 
 /// Reads the right edge of a log's tree. `None` if there is none, or it cannot be read: it is made
 /// again from the entries.
 pub(super) fn edge(disk: &dyn Disk, name: &str) -> Result<Option<Tree>> {
     Ok(read(disk, name, EDGE)?.and_then(|edge| Tree::from_edge(&edge)))
+}
+
+/// Whether a log has begun: then its key, its policy and a checkpoint are there. Until it has, a
+/// crash may have left a checkpoint that says nothing.
+pub(super) fn has_begun(disk: &dyn Disk, name: &str) -> Result<bool> {
+    let is_there = |file| Ok::<_, Error>(read(disk, name, file)?.is_some());
+    let says_something = |note: Vec<u8>| note.split(|byte| *byte == b'\n').nth(1) != Some(b"0");
+    Ok(is_there(KEY)? || is_there(EDGE)? || read(disk, name, CHECKPOINT)?.is_some_and(says_something))
+}
+
+/// A checkpoint that is behind what was written after it.
+pub(super) fn behind(name: &str, size: u64, what: &str) -> Error {
+    Error::Format {
+        path: path(name, CHECKPOINT),
+        why: format!(
+            "it was signed over {size} leaves, and {what} was signed before it was written: the \
+             checkpoint was put back to an older state. Put the newest back from a copy, or run \
+             `whodid ledger reopen` to go on with this on record"
+        ),
+    }
+}
+
+/// What follows a checkpoint, the edge and what others have signed of it, is never ahead of it.
+pub(super) fn check_size(name: &str, size: u64, edge: &Tree, cosigned: Option<u64>) -> Result<()> {
+    let followers = [("its edge", Some(edge.size())), (COSIGNED, cosigned)];
+    for (what, of) in followers {
+        if let Some(of) = of.filter(|of| *of > size) {
+            return Err(behind(name, size, &format!("{what} of {of} leaves")));
+        }
+    }
+    Ok(())
 }
 
 /// Reads a full tile of a log; `None` if there is none that is whole.
@@ -145,11 +204,12 @@ pub(super) fn origin(prefix: &str, name: &str, generation: u64) -> String {
 }
 
 /// The logs that were begun.
-pub(super) fn names(disk: &dyn Disk) -> Result<Vec<String>> {
+pub(crate) fn names(disk: &dyn Disk) -> Result<Vec<String>> {
     Ok(folders(disk)?.into_iter().filter(|name| !name.contains('.')).collect())
 }
 
-fn folders(disk: &dyn Disk) -> Result<Vec<String>> {
+/// The folders of logs, of frozen ones too.
+pub(crate) fn folders(disk: &dyn Disk) -> Result<Vec<String>> {
     match disk.list(FOLDER) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
         listed => {
@@ -160,9 +220,11 @@ fn folders(disk: &dyn Disk) -> Result<Vec<String>> {
 }
 
 pub(super) const KEY: &str = "key";
-const POLICY: &str = "policy";
-pub(super) const CHECKPOINT: &str = "checkpoint";
+pub(super) const POLICY: &str = "policy";
+pub(crate) const CHECKPOINT: &str = "checkpoint";
 pub(super) const EDGE: &str = "edge";
+/// The newest checkpoint that others have signed, too.
+pub(crate) const COSIGNED: &str = "checkpoint.cosigned";
 
 impl Log {
     /// Opens a log as it was left, or begins one.
@@ -171,29 +233,44 @@ impl Log {
     /// A file is damaged or gone; the message says what to do.
     pub(crate) fn open(files: &Files, name: &str, prefix: &str) -> Result<Self> {
         let disk = &*files.disk;
-        let key = read(disk, name, KEY)?;
-        let policy = policy(disk, name)?;
-        let has_edge = read(disk, name, EDGE)?.is_some();
-        let signer = match (&key, &policy) {
-            (Some(key), _) => parse_key(&path(name, KEY), key)?,
-            (None, None) if !has_edge => {
-                create_key(files, name, &origin(prefix, name, generation(disk, name)?))?
-            }
-            (None, _) => return Err(gone(name, KEY)),
-        };
-        let policy = match policy {
-            Some((_, policy)) => policy,
-            // The process ended between the two; the policy follows from the key.
-            None => create_policy(files, name, &signer)?,
-        };
-        let signed = checkpoint(disk, name, &policy)?.map(|(_, checkpoint)| checkpoint.head);
-        if signed.is_none() && has_edge {
-            return Err(gone(name, CHECKPOINT));
+        if !has_begun(disk, name)? {
+            return Self::begin(files, name, &origin(prefix, name, generation(disk, name)?));
         }
+        let key = read(disk, name, KEY)?.ok_or_else(|| gone(name, KEY))?;
+        let signer = parse_key(&path(name, KEY), &key)?;
+        // Whoever replaces the policy must not have his own checkpoint believed, and then signed.
+        let own = policy_of(&signer);
+        match read(disk, name, POLICY)? {
+            Some(policy) if policy == own.as_bytes() => {}
+            Some(_) => return Err(other_policy(name)),
+            None => files.store.replace(&path(name, POLICY), own.into_bytes())?,
+        }
+        let policy = Policy::of_log(signer.verifier().clone());
+        let signed = checkpoint(disk, name, &policy)?.1.head;
         let tree = edge(disk, name)?.unwrap_or_default();
+        let cosigned = cosigned(disk, name, &policy)?.map(|(_, cosigned)| cosigned.head.size);
+        check_size(name, signed.size, &tree, cosigned)?;
         let (name, files) = (Arc::from(name), files.clone());
         let covered = tree.size();
         Ok(Log { name, files, tree, signed, covered, signer })
+    }
+
+    /// Begins a log. Its key comes last: where there is one, the rest was there.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub(super) fn begin(files: &Files, name: &str, origin: &str) -> Result<Self> {
+        let signer = new_signer(&path(name, KEY), origin, Kind::Ed25519)?;
+        let (tree, files) = (Tree::default(), files.clone());
+        let (name, signed): (Arc<str>, _) = (Arc::from(name), tree.head());
+        let log = Log { name, files, tree, signed, covered: 0, signer };
+        let place = |file, text: String| {
+            log.files.store.replace(&path(&log.name, file), text.into_bytes())
+        };
+        place(CHECKPOINT, log.checkpoint()?.to_string())?;
+        place(POLICY, policy_of(&log.signer))?;
+        place(KEY, secret(&log.signer))?;
+        Ok(log)
     }
 
     /// The log's name to the world (C2SP tlog-checkpoint, origin).
@@ -210,7 +287,7 @@ impl Log {
 
     /// Whether the tree grew since it was last signed.
     pub(crate) fn has_grown(&self) -> bool {
-        self.tree.size() > self.signed.map_or(0, |head| head.size)
+        self.tree.size() > self.signed.size
     }
 
     /// Signs the tree as it is now; when it returns, the checkpoint is durable.
@@ -221,13 +298,16 @@ impl Log {
         if !self.has_grown() {
             return Ok(());
         }
-        let head = self.tree.head();
-        let note = Checkpoint::new(self.origin(), head).sign(&self.signer, 0);
-        let note = note.map_err(|error| Error::Invalid(format!("{}: {error}", self.origin())))?;
-        let path = path(&self.name, CHECKPOINT);
-        self.files.store.replace(&path, note.to_string().into_bytes())?;
-        self.signed = Some(head);
+        let note = self.checkpoint()?.to_string().into_bytes();
+        self.files.store.replace(&path(&self.name, CHECKPOINT), note)?;
+        self.signed = self.tree.head();
         Ok(())
+    }
+
+    /// A checkpoint of the tree as it is now.
+    fn checkpoint(&self) -> Result<Note> {
+        let note = Checkpoint::new(self.origin(), self.tree.head()).sign(&self.signer, 0);
+        note.map_err(|error| Error::Invalid(format!("{}: {error}", self.origin())))
     }
 
     /// Signs the tree, and makes it durable as it is now: a start goes on from here. The checkpoint
@@ -261,18 +341,23 @@ fn parse_key(path: &str, bytes: &[u8]) -> Result<Signer> {
     Signer::parse(text.trim_end()).map_err(|error| wrong(&error))
 }
 
-pub(super) fn create_key(files: &Files, name: &str, origin: &str) -> Result<Signer> {
-    let signer = new_signer(&files.store, &path(name, KEY), origin)?;
-    create_policy(files, name, &signer)?;
-    Ok(signer)
-}
-
 /// The key that exports are signed with, which is no log's; made when it is first wanted.
 pub(crate) fn export_signer(files: &Files, prefix: &str) -> Result<Signer> {
-    let path = format!("{FOLDER}/export.key");
+    own_signer(files, "export.key", &format!("{prefix}/export"))
+}
+
+/// The key that says who sends a checkpoint to a signer elsewhere; made when it is first wanted.
+pub(crate) fn store_signer(files: &Files, prefix: &str) -> Result<Signer> {
+    own_signer(files, "store.key", prefix)
+}
+
+fn own_signer(files: &Files, file: &str, name: &str) -> Result<Signer> {
+    let path = format!("{FOLDER}/{file}");
     match disk::read(&*files.disk, &path, FILE_BYTES_MAX) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            new_signer(&files.store, &path, &format!("{prefix}/export"))
+            let signer = new_signer(&path, name, Kind::Ed25519)?;
+            files.store.create(&path, secret(&signer).into_bytes())?;
+            Ok(signer)
         }
         read => {
             let bytes = read.map_err(|source| Error::Read { path: path.clone(), source })?;
@@ -281,22 +366,35 @@ pub(crate) fn export_signer(files: &Files, prefix: &str) -> Result<Signer> {
     }
 }
 
-fn new_signer(store: &DiskStore, path: &str, name: &str) -> Result<Signer> {
+/// A new key, which will be kept in `path`.
+///
+/// # Errors
+/// There are no random bytes, or nothing may have this name.
+pub(crate) fn new_signer(path: &str, name: &str, kind: Kind) -> Result<Signer> {
     let mut seed = [0; 32];
     rand::rngs::OsRng.try_fill_bytes(&mut seed).map_err(|error| Error::Unavailable {
         path: path.to_owned(),
         source: std::io::Error::other(error.to_string()),
     })?;
-    let signer = Signer::new(name, Kind::Ed25519, &seed)
-        .map_err(|error| Error::Invalid(format!("{name} cannot name a key: {error}")))?;
-    store.create(path, format!("{}\n", signer.to_secret()).into_bytes())?;
-    Ok(signer)
+    Signer::new(name, kind, &seed)
+        .map_err(|error| Error::Invalid(format!("{name} cannot name a key: {error}")))
 }
 
-fn create_policy(files: &Files, name: &str, signer: &Signer) -> Result<Policy> {
-    let text = format!("log {}\nquorum none\n", signer.verifier());
-    let policy = Policy::parse(&text)
-        .map_err(|error| Error::Invalid(format!("{name} cannot be a log: {error}")))?;
-    files.store.replace(&path(name, POLICY), text.into_bytes())?;
-    Ok(policy)
+fn secret(signer: &Signer) -> String {
+    format!("{}\n", signer.to_secret())
+}
+
+/// Whose signature makes a checkpoint of a log that this key signs.
+fn policy_of(signer: &Signer) -> String {
+    format!("log {}\nquorum none\n", signer.verifier())
+}
+
+fn other_policy(name: &str) -> Error {
+    Error::Format {
+        path: path(name, POLICY),
+        why: "it names another key than the one beside it: one of them was replaced. Find out who \
+              did, and put both files back from a copy, or run `whodid ledger reopen` to go on \
+              with this on record"
+            .into(),
+    }
 }

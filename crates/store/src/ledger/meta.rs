@@ -2,6 +2,7 @@
 //! small, so its entries are kept as tlog-tiles lays them out: full bundles in files that never
 //! change, and those of the unfinished bundle in one file that is replaced.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,35 @@ const UNFINISHED: &str = "entries";
 pub enum Record {
     /// A file of a table is about to be listed: it has these bytes and will not change.
     Seal(Seal),
+    /// Leaves of a cluster are about to be deleted, as their retention ended.
+    Prune {
+        /// The cluster.
+        cluster: String,
+        /// The first leaf that goes,
+        from: u64,
+        /// and the first that stays, a multiple of 65,536.
+        to: u64,
+        /// When the last that goes was taken in, at the latest (RFC 3339, UTC).
+        last_received: String,
+        /// By which rule, or why.
+        reason: String,
+    },
+    /// Events must not be deleted, whatever their retention says.
+    Hold {
+        /// What it is called.
+        name: String,
+        /// Which events.
+        hold: Hold,
+        /// Why.
+        reason: String,
+    },
+    /// A hold ended.
+    Release {
+        /// What it is called.
+        name: String,
+        /// Why.
+        reason: String,
+    },
     /// A log was frozen at its last head, and another goes on.
     Reopen {
         /// The origin of the frozen log.
@@ -48,6 +78,75 @@ pub struct Seal {
     pub bytes: u64,
     /// The SHA-256 of its bytes, in hexadecimal.
     pub sha256: String,
+}
+
+/// Events that must not be deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hold {
+    /// The cluster.
+    pub cluster: String,
+    /// Those that were taken in from then on; without it, all (RFC 3339, UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+    /// Those that were taken in until then; without it, all that will be, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
+impl Hold {
+    /// Whether it is about some of the events that were taken in from one instant to another.
+    pub(crate) fn covers(&self, (first, last): (Micros, Micros)) -> bool {
+        let instant = |text: &Option<String>| text.as_deref().and_then(time::parse);
+        instant(&self.since).is_none_or(|since| since <= last)
+            && instant(&self.until).is_none_or(|until| first <= until)
+    }
+}
+
+/// What the meta log says of the record as it is now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The first leaf of each cluster that was not pruned.
+    pub(crate) pruned: BTreeMap<String, u64>,
+    /// The holds that are in force, by name.
+    pub(crate) holds: BTreeMap<String, Hold>,
+}
+
+impl Standing {
+    /// Takes in what the next entry says.
+    pub(crate) fn follow(&mut self, record: Record) {
+        match record {
+            Record::Prune { cluster, to, .. } => {
+                let pruned = self.pruned.entry(cluster).or_default();
+                *pruned = to.max(*pruned);
+            }
+            Record::Hold { name, hold, .. } => {
+                self.holds.insert(name, hold);
+            }
+            Record::Release { name, .. } => {
+                self.holds.remove(&name);
+            }
+            Record::Seal(_) | Record::Reopen { .. } => {}
+        }
+    }
+
+    /// What a meta log that begins anew has to say of it.
+    pub(super) fn records(&self, reason: &str) -> Vec<Record> {
+        let reason = || reason.to_owned();
+        let pruned = self.pruned.iter().map(|(cluster, to)| Record::Prune {
+            cluster: cluster.clone(),
+            from: 0,
+            to: *to,
+            last_received: String::new(),
+            reason: reason(),
+        });
+        let holds = self.holds.iter().map(|(name, hold)| Record::Hold {
+            name: name.clone(),
+            hold: hold.clone(),
+            reason: reason(),
+        });
+        pruned.chain(holds).collect()
+    }
 }
 
 /// An entry of the meta log, as it is read.
@@ -77,12 +176,38 @@ impl Meta {
     pub(super) fn open(log: Log) -> Result<Self> {
         let size = log.tree.size();
         let begin = size - size % u64::from(Tile::WIDTH);
-        let newest = newest(&*log.files.disk)?.filter(|(at, _)| *at == begin);
-        Ok(Meta {
-            log,
-            unfinished: newest.map(|(_, entries)| entries).unwrap_or_default(),
-            received: 0,
-        })
+        let mut unfinished = entries_from(&*log.files.disk, begin)?;
+        let signed = usize::try_from(size - begin).unwrap_or(usize::MAX);
+        let is_whole = unfinished.len() <= signed;
+        unfinished.truncate(signed);
+        let meta = Meta { log, unfinished, received: 0 };
+        if !is_whole {
+            meta.forget_unsigned(begin / u64::from(Tile::WIDTH))?;
+        }
+        Ok(meta)
+    }
+
+    /// Removes the entries that are in no checkpoint: a crash left them, or a forger, and they must
+    /// not be signed now.
+    fn forget_unsigned(&self, mut bundle: u64) -> Result<()> {
+        let disk = &*self.log.files.disk;
+        let remove = |file: &str| {
+            let path = path(NAME, file);
+            disk.remove(&path).map_err(|source| Error::Unavailable { path, source })
+        };
+        if !self.unfinished.is_empty() {
+            self.write_unfinished(self.log.tree.size())?;
+        } else if log::read(disk, NAME, UNFINISHED)?.is_some() {
+            remove(UNFINISHED)?;
+        }
+        loop {
+            let full = tile::bundle_path(bundle, Tile::WIDTH);
+            if log::read(disk, NAME, &full)?.is_none() {
+                return Ok(());
+            }
+            remove(&full)?;
+            bundle += 1;
+        }
     }
 
     /// Adds a record; when it returns, it is durable.
@@ -107,44 +232,24 @@ impl Meta {
     }
 
     fn write(&self, seq: u64) -> Result<()> {
-        let entries = self.unfinished.iter().map(Vec::as_slice);
-        let bundle = tile::bundle(entries).ok_or_else(|| too_long(seq))?;
-        let is_full = self.unfinished.len() == usize::from(Tile::WIDTH);
-        let file = if is_full {
-            tile::bundle_path(seq / u64::from(Tile::WIDTH), Tile::WIDTH)
-        } else {
-            UNFINISHED.to_owned()
-        };
-        // A full bundle that a crash left is replaced by one that begins with the same entries.
-        self.log.files.store.replace(&path(NAME, &file), bundle)
+        if self.unfinished.len() < usize::from(Tile::WIDTH) {
+            return self.write_unfinished(seq);
+        }
+        let file = tile::bundle_path(seq / u64::from(Tile::WIDTH), Tile::WIDTH);
+        self.log.files.store.replace(&path(NAME, &file), self.bundle(seq)?)
+    }
+
+    fn write_unfinished(&self, seq: u64) -> Result<()> {
+        self.log.files.store.replace(&path(NAME, UNFINISHED), self.bundle(seq)?)
+    }
+
+    fn bundle(&self, seq: u64) -> Result<Vec<u8>> {
+        tile::bundle(self.unfinished.iter().map(Vec::as_slice)).ok_or_else(|| too_long(seq))
     }
 }
 
 fn too_long(seq: u64) -> Error {
     Error::Invalid(format!("record {seq} of the meta log is longer than an entry may be"))
-}
-
-/// Takes the entries of a frozen meta log over into the one that goes on.
-///
-/// # Errors
-/// The disk refuses.
-pub(super) fn copy(files: &log::Files, kept: &str) -> Result<()> {
-    let read = |file: &str| {
-        let path = format!("{kept}/{file}");
-        match crate::disk::read(&*files.disk, &path, log::FILE_BYTES_MAX) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            read => read.map(Some).map_err(|source| Error::Read { path, source }),
-        }
-    };
-    let mut bundle = 0;
-    while let Some(bytes) = read(&tile::bundle_path(bundle, Tile::WIDTH))? {
-        files.store.replace(&path(NAME, &tile::bundle_path(bundle, Tile::WIDTH)), bytes)?;
-        bundle += 1;
-    }
-    match read(UNFINISHED)? {
-        Some(bytes) => files.store.replace(&path(NAME, UNFINISHED), bytes),
-        None => Ok(()),
-    }
 }
 
 /// The bytes of a leaf.
@@ -188,6 +293,22 @@ pub(crate) fn entries_from(disk: &dyn Disk, from: u64) -> Result<Vec<Vec<u8>>> {
     }
     entries.drain(..skipped);
     Ok(entries)
+}
+
+/// What the entries that are signed say of the record as it is now.
+///
+/// # Errors
+/// A file of the meta log is damaged.
+pub(crate) fn standing(disk: &dyn Disk) -> Result<Standing> {
+    let mut standing = Standing::default();
+    let Some((_, policy)) = log::policy(disk, NAME)? else { return Ok(standing) };
+    let signed = log::checkpoint(disk, NAME, &policy)?.1.head.size;
+    let signed = usize::try_from(signed).unwrap_or(usize::MAX);
+    for entry in entries_from(disk, 0)?.iter().take(signed) {
+        let entry: MetaEntry = serde_json::from_slice(entry).map_err(|_| damaged(UNFINISHED))?;
+        standing.follow(entry.record);
+    }
+    Ok(standing)
 }
 
 /// The unfinished bundle, and the leaf that it begins with.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use whodid_tlog::{Hash, Verifier};
+use whodid_tlog::{Hash, Tile, Verifier};
 
 use super::Ledger;
 use super::log::{self, Files, Log, path};
@@ -18,6 +18,7 @@ use crate::keys::BlockKeys;
 use crate::memtable::{Files as TableFiles, Shared};
 use crate::object::DiskStore;
 use crate::recover::{Recovered, Watermarks};
+use crate::retention::UNIT_LEAVES;
 use crate::snapshot::Snapshot;
 
 /// Where the leaves of a start come from.
@@ -26,6 +27,8 @@ pub(crate) struct Kept<'a> {
     pub(crate) segments: Snapshot,
     pub(crate) watermarks: &'a Watermarks,
     pub(crate) recovered: &'a Recovered,
+    /// Logs that were just begun for leaves that there are already.
+    pub(crate) reopening: &'a [String],
 }
 
 /// What a new store will be; an interrupted start has begun its ledger already.
@@ -52,18 +55,22 @@ pub(crate) async fn open(
 ) -> Result<Ledger> {
     let files = Files { disk: Arc::clone(disk), store: store.clone() };
     let prefix = &descriptor.origin;
+    let standing = meta::standing(&**disk)?;
     let mut logs = HashMap::new();
     for (cluster, end) in record.ends() {
-        // The first seal is made after the log was begun, and before the first segment is listed.
-        if record.watermarks.contains_key(&cluster)
-            && log::read(&**disk, &cluster, log::KEY)?.is_none()
-        {
+        // A segment is listed when its leaves are signed.
+        if record.watermarks.contains_key(&cluster) && !log::has_begun(&**disk, &cluster)? {
             return Err(log::gone(&cluster, log::KEY));
         }
         let mut log = Log::open(&files, &cluster, prefix)?;
-        if !record.extend(&mut log, end).await? {
-            // The edge is only a shortcut: without it, the entries alone decide.
-            if !log.forget_edge() || !record.extend(&mut log, end).await? {
+        record.check_size(&log, end)?;
+        let pruned = standing.pruned.get(&cluster).copied().unwrap_or(0);
+        let has_edge = log.covered > 0;
+        // The edge is only a shortcut: without it, the entries alone decide.
+        let is_signed = has_edge && record.extend(&mut log, end).await?;
+        if !is_signed {
+            log.begin_behind(pruned)?;
+            if !record.extend(&mut log, end).await? {
                 return Err(altered(&log));
             }
         }
@@ -71,10 +78,11 @@ pub(crate) async fn open(
     }
     vanished(&**disk, &logs)?;
     let mut meta = Log::open(&files, meta::NAME, prefix)?;
-    if !extend_meta(&**disk, &mut meta)?
-        && (!meta.forget_edge() || !extend_meta(&**disk, &mut meta)?)
-    {
-        return Err(altered(&meta));
+    if !extend_meta(&**disk, &mut meta)? {
+        meta.begin_behind(0)?;
+        if !extend_meta(&**disk, &mut meta)? {
+            return Err(altered(&meta));
+        }
     }
     let meta = Meta::open(meta)?;
     let keys = BlockKeys::new(Arc::clone(disk));
@@ -83,11 +91,14 @@ pub(crate) async fn open(
     Ok(Ledger { logs, meta, waiting, keys, files, prefix: prefix.clone(), shared, clock })
 }
 
-/// Adds all entries of the meta log to its tree; `false` if they are not those that were signed.
+/// Adds the entries of the meta log that were signed to its tree; `false` if they are not those.
+/// What was never signed was never relied on, and is nobody's word.
 fn extend_meta(disk: &dyn Disk, log: &mut Log) -> Result<bool> {
+    let behind_edge = log.signed.size - log.tree.size();
     let entries = meta::entries_from(disk, log.tree.size())?;
-    let is_signed = log.check_extend(entries.iter().map(|entry| Hash::of_leaf(entry)));
-    Ok(is_signed && log.signed.is_none_or(|signed| signed.size <= log.tree.size()))
+    let signed = entries.iter().take(usize::try_from(behind_edge).unwrap_or(usize::MAX));
+    log.extend(signed.map(|entry| Hash::of_leaf(entry)));
+    Ok(log.tree.head() == log.signed)
 }
 
 impl Kept<'_> {
@@ -114,20 +125,36 @@ impl Kept<'_> {
         ends
     }
 
-    /// Adds all leaves of the record to a tree; `false` if they are not those that were signed.
-    async fn extend(&self, log: &mut Log, end: u64) -> Result<bool> {
-        if let Some(signed) = log.signed.filter(|signed| signed.size > end) {
+    /// How many leaves of a cluster are in segments.
+    fn in_segments(&self, cluster: &str) -> u64 {
+        self.watermarks.get(cluster).map_or(0, |last| last + 1)
+    }
+
+    /// Refuses a checkpoint over more leaves than there are, or over fewer than are in segments.
+    fn check_size(&self, log: &Log, end: u64) -> Result<()> {
+        let (name, signed) = (&*log.name, log.signed.size);
+        if signed > end {
             return Err(Error::Format {
-                path: path(&log.name, log::CHECKPOINT),
+                path: path(name, log::CHECKPOINT),
                 why: format!(
-                    "it was signed over {} leaves, and the record of {} has {end}: it was put back \
-                     to an older state, or its newest files were taken away. Put the missing files \
-                     back from a copy, or run `whodid ledger reopen` to go on with this on record",
-                    signed.size, log.name
+                    "it was signed over {signed} leaves, and the record of {name} has {end}: it \
+                     was put back to an older state, or its newest files were taken away. Put the \
+                     missing files back from a copy, or run `whodid ledger reopen` to go on with \
+                     this on record"
                 ),
             });
         }
-        let in_segments = self.watermarks.get(&*log.name).map_or(0, |last| last + 1);
+        let in_segments = self.in_segments(name);
+        if signed < in_segments && !self.reopening.iter().any(|reopening| reopening == name) {
+            let what = format!("what is in segments, {in_segments} leaves,");
+            return Err(log::behind(name, signed, &what));
+        }
+        Ok(())
+    }
+
+    /// Adds all leaves of the record to a tree; `false` if they are not those that were signed.
+    async fn extend(&self, log: &mut Log, end: u64) -> Result<bool> {
+        let in_segments = self.in_segments(&log.name);
         if log.tree.size() < in_segments {
             let range = log.tree.size()..in_segments;
             let hashes = self.segments.leaf_hashes(&log.name, range).await?;
@@ -147,10 +174,17 @@ impl Kept<'_> {
 }
 
 impl Log {
-    /// Begins the tree anew; `false` if it was not begun from an edge.
-    fn forget_edge(&mut self) -> bool {
-        self.tree = Tree::default();
-        std::mem::take(&mut self.covered) > 0
+    /// Begins the tree anew, from the tiles above what was pruned, without the edge.
+    fn begin_behind(&mut self, pruned: u64) -> Result<()> {
+        (self.tree, self.covered) = (Tree::default(), 0);
+        for index in 0..pruned / UNIT_LEAVES {
+            let tile = Tile { level: 1, index, width: Tile::WIDTH };
+            let hashes = log::full_tile(&*self.files.disk, &self.name, tile)?;
+            let hashes = hashes.ok_or_else(|| log::gone(&self.name, &tile.to_string()))?;
+            hashes.into_iter().for_each(|hash| self.tree.append_block(hash));
+            self.tree.written();
+        }
+        Ok(())
     }
 
     /// Adds leaves; `false` if the tree is not the one that was signed where it comes by its size.
@@ -163,13 +197,12 @@ impl Log {
 
     /// Whether the tree is of another size than the one that was signed, or is the same.
     fn is_signed_tree(&self) -> bool {
-        let is_same = |signed| signed == self.tree.head();
-        self.signed.filter(|signed| signed.size == self.tree.size()).is_none_or(is_same)
+        self.tree.size() != self.signed.size || self.tree.head() == self.signed
     }
 }
 
 fn altered(log: &Log) -> Error {
-    let size = log.signed.map_or(0, |head| head.size);
+    let size = log.signed.size;
     Error::Format {
         path: path(&log.name, log::CHECKPOINT),
         why: format!(
@@ -181,17 +214,17 @@ fn altered(log: &Log) -> Error {
     }
 }
 
-/// Refuses when a whole cluster is gone whose log was signed.
+/// Refuses when a whole cluster is gone whose log was begun.
 fn vanished(disk: &dyn Disk, logs: &HashMap<Arc<str>, Log>) -> Result<()> {
     for name in log::names(disk)? {
         let is_known = name == meta::NAME || logs.contains_key(&*name);
-        if is_known || log::read(disk, &name, log::CHECKPOINT)?.is_none() {
+        if is_known || !log::has_begun(disk, &name)? {
             continue;
         }
         return Err(Error::Format {
             path: path(&name, log::CHECKPOINT),
             why: format!(
-                "there is a signed log of {name}, and not one event of it in the record; put the \
+                "there is a log of {name}, and not one event of it in the record; put the \
                  missing files back from a copy"
             ),
         });

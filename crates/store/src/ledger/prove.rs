@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use whodid_tlog::proof::Head;
 use whodid_tlog::range::{Node, Nodes};
-use whodid_tlog::{Checkpoint, CompactRange, Hash, Note, ProofFile, Tile, proof, tile};
+use whodid_tlog::{Checkpoint, CompactRange, Hash, Note, Policy, ProofFile, Tile, proof, tile};
 
-use super::log;
+use super::{log, meta};
 use super::tree::Tree;
 use crate::disk::Disk;
 use crate::entries::Disclosed;
@@ -55,6 +55,18 @@ impl Evidence {
         &self.signed.checkpoint
     }
 
+    /// Takes the newest checkpoint that a policy believes.
+    ///
+    /// # Errors
+    /// It believes none.
+    pub fn believe(&mut self, policy: &Policy) -> Result<()> {
+        self.signed.believed(policy)?;
+        if policy.open(&self.signed.note).is_err() {
+            self.signed.prefer_cosigned(0);
+        }
+        Ok(())
+    }
+
     /// The log's key (c2sp.org/tlog-policy). An auditor takes it from elsewhere.
     pub fn policy(&self) -> &str {
         &self.signed.policy
@@ -77,6 +89,22 @@ impl Evidence {
         let leaves = self.snapshot.leaf_hashes(name, range.clone()).await?;
         Ok([left, leaves, right])
     }
+
+    /// How the tree of the checkpoint follows from an earlier one of this size.
+    ///
+    /// # Errors
+    /// The checkpoint has fewer leaves, or the record cannot be read.
+    pub async fn consistency(&self, old: u64) -> Result<Vec<Hash>> {
+        let size = self.checkpoint().head.size;
+        if old > size {
+            return Err(Error::Invalid(format!("{size} leaves do not follow from {old}")));
+        }
+        if old == 0 || old == size {
+            return Ok(Vec::new());
+        }
+        let nodes = self.signed.nodes(&self.snapshot, &BTreeSet::from([old])).await?;
+        proof::consistency(&nodes, old, size)
+    }
 }
 
 /// A log as its files show it. What was signed is always in snapshots that are taken later.
@@ -85,8 +113,11 @@ pub(crate) struct Signed {
     name: String,
     disk: Arc<dyn Disk>,
     pub(crate) policy: String,
+    /// The checkpoint that proofs are in.
     pub(crate) note: Note,
     pub(crate) checkpoint: Checkpoint,
+    /// The newest that others have signed, too.
+    pub(crate) cosigned: Option<(Note, Checkpoint)>,
     edge: Tree,
     /// Whether the right edge is there and cannot be read; a start makes it again.
     pub(crate) is_edge_damaged: bool,
@@ -95,23 +126,65 @@ pub(crate) struct Signed {
 }
 
 impl Signed {
-    /// Reads a log; `None` if no checkpoint of it was signed yet.
+    /// Reads a log as the record itself names its key; `None` if it has not begun yet.
     ///
     /// # Errors
-    /// A file is damaged, or the checkpoint is not signed by the log's key.
+    /// A file is damaged or gone, or a checkpoint is not signed by that key.
     pub(crate) fn read(disk: &Arc<dyn Disk>, name: &str) -> Result<Option<Self>> {
+        if !log::has_begun(&**disk, name)? {
+            return Ok(None);
+        }
         // The checkpoint is never behind the edge that was there before.
         let edge = log::edge(&**disk, name)?;
         let is_edge_damaged = edge.is_none() && log::read(&**disk, name, log::EDGE)?.is_some();
-        let Some((policy, parsed)) = log::policy(&**disk, name)? else { return Ok(None) };
-        let Some((note, checkpoint)) = log::checkpoint(&**disk, name, &parsed)? else {
-            let is_whole = log::read(&**disk, name, log::EDGE)?.is_none();
-            return if is_whole { Ok(None) } else { Err(log::gone(name, log::CHECKPOINT)) };
-        };
-        let (name, disk) = (name.to_owned(), Arc::clone(disk));
         let edge = edge.unwrap_or_default();
+        let own = log::policy(&**disk, name)?;
+        let (policy, own) = own.ok_or_else(|| log::gone(name, log::POLICY))?;
+        let cosigned = log::cosigned(&**disk, name, &own)?;
+        let (note, checkpoint) = log::checkpoint(&**disk, name, &own)?;
+        let of_cosigned = cosigned.as_ref().map(|(_, cosigned)| cosigned.head.size);
+        log::check_size(name, checkpoint.head.size, &edge, of_cosigned)?;
+        let (name, disk) = (name.to_owned(), Arc::clone(disk));
         let read = Mutex::default();
-        Ok(Some(Signed { name, disk, policy, note, checkpoint, edge, is_edge_damaged, read }))
+        Ok(Some(Signed {
+            name,
+            disk,
+            policy,
+            note,
+            checkpoint,
+            cosigned,
+            edge,
+            is_edge_damaged,
+            read,
+        }))
+    }
+
+    /// Takes the checkpoint that others have signed, too, if it covers all leaves to this one.
+    pub(crate) fn prefer_cosigned(&mut self, last: u64) {
+        let covers = |(_, cosigned): &mut (Note, Checkpoint)| last < cosigned.head.size;
+        if let Some((note, checkpoint)) = self.cosigned.take_if(covers) {
+            (self.note, self.checkpoint) = (note, checkpoint);
+        }
+    }
+
+    /// The newest of its checkpoints that a policy believes.
+    ///
+    /// # Errors
+    /// It believes none.
+    pub(crate) fn believed(&self, policy: &Policy) -> Result<&Checkpoint> {
+        let own = policy.open(&self.note).map(|_| &self.checkpoint);
+        let cosigned = self.cosigned.as_ref();
+        let cosigned = cosigned.map(|(note, cosigned)| policy.open(note).map(|_| cosigned));
+        own.or_else(|why| cosigned.unwrap_or(Err(why))).map_err(|error| {
+            let file = if self.cosigned.is_some() { log::COSIGNED } else { log::CHECKPOINT };
+            log::unbelieved(&self.name, file, &format!("by the policy given: {error}"))
+        })
+    }
+
+    /// All heads that were signed.
+    pub(crate) fn heads(&self) -> impl Iterator<Item = Head> {
+        let cosigned = self.cosigned.iter().map(|(_, cosigned)| cosigned.head);
+        [self.checkpoint.head].into_iter().chain(cosigned)
     }
 
     /// The tree that the tiles on disk are of.
@@ -194,11 +267,28 @@ impl Signed {
         Ok((left.hashes().to_vec(), right.hashes().to_vec()))
     }
 
+    /// The hashes of leaves of this log, from what holds them.
+    async fn leaf_hashes(
+        &self,
+        snapshot: &Snapshot,
+        range: Range<u64>,
+    ) -> Result<Vec<Hash>> {
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        if self.name != meta::NAME {
+            return snapshot.leaf_hashes(&self.name, range).await;
+        }
+        let entries = meta::entries_from(&*self.disk, range.start)?;
+        let count = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        Ok(entries.iter().take(count).map(|entry| Hash::of_leaf(entry)).collect())
+    }
+
     /// What proofs of these leaves are made of.
     async fn nodes(&self, snapshot: &Snapshot, leaves: &BTreeSet<u64>) -> Result<Stored<'_>> {
         let size = self.checkpoint.head.size;
         let mut tree = self.edge.clone();
-        let behind_edge = snapshot.leaf_hashes(&self.name, tree.size()..size).await?;
+        let behind_edge = self.leaf_hashes(snapshot, tree.size()..size).await?;
         for hash in behind_edge {
             tree.append(hash);
         }
@@ -214,7 +304,7 @@ impl Signed {
         }
         let mut read = BTreeMap::new();
         for range in wanted {
-            read.insert(range.start, snapshot.leaf_hashes(&self.name, range.clone()).await?);
+            read.insert(range.start, self.leaf_hashes(snapshot, range).await?);
         }
         Ok(Stored { log: self, tree, read })
     }

@@ -2,7 +2,7 @@
 //! tiles that are not full on disk yet. Pure; where they are kept is left to [`super::log`].
 
 use whodid_tlog::proof::Head;
-use whodid_tlog::range::{self, CompactRange};
+use whodid_tlog::range::{self, CompactRange, Node};
 use whodid_tlog::{Hash, Tile, tile};
 
 /// The file of a right edge begins with these bytes.
@@ -37,20 +37,24 @@ impl Tree {
 
     /// Adds a leaf.
     pub(crate) fn append(&mut self, leaf: Hash) {
+        self.range.append(leaf, |node, hash| keep(&mut self.levels, node, hash));
         let levels = &mut self.levels;
-        self.range.append(leaf, |node, hash| {
-            if node.level % LEVELS == 0
-                && let Some(level) = levels.get_mut((node.level / LEVELS) as usize)
-            {
-                level.hashes.push(hash);
-            }
-        });
         // Tiles of leaves are made from entries; only the one at the edge is wanted.
         if let [leaves, ..] = levels
             && leaves.hashes.len() == usize::from(Tile::WIDTH)
         {
             leaves.first += u64::from(Tile::WIDTH);
             leaves.hashes.clear();
+        }
+    }
+
+    /// Adds 256 leaves by the hash above them; the tree must end at a multiple of 256.
+    pub(crate) fn append_block(&mut self, hash: Hash) {
+        let levels = &mut self.levels;
+        if self.range.append_full(LEVELS, hash, |node, hash| keep(levels, node, hash))
+            && let [leaves, ..] = levels
+        {
+            leaves.first += u64::from(Tile::WIDTH);
         }
     }
 
@@ -119,9 +123,36 @@ impl Tree {
     }
 }
 
+/// Keeps the hash of a subtree that tiles have.
+fn keep(levels: &mut [Level; LEVELS as usize], node: Node, hash: Hash) {
+    if node.level % LEVELS == 0
+        && let Some(level) = levels.get_mut((node.level / LEVELS) as usize)
+    {
+        level.hashes.push(hash);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blocks_make_the_same_tree_as_their_leaves() {
+        let (mut of_leaves, mut of_blocks) = (Tree::default(), Tree::default());
+        for block in 0..600 {
+            let leaves: Vec<Hash> = (block * 256..(block + 1) * 256).map(leaf).collect();
+            of_blocks.append_block(tile::root(&leaves));
+            leaves.into_iter().for_each(|leaf| of_leaves.append(leaf));
+        }
+        for i in 0..300 {
+            of_leaves.append(leaf(i));
+            of_blocks.append(leaf(i));
+        }
+        assert_eq!(of_leaves.head(), of_blocks.head());
+        of_leaves.written();
+        of_blocks.written();
+        assert_eq!(of_leaves.edge(), of_blocks.edge());
+    }
 
     fn leaf(i: u64) -> Hash {
         Hash::of_leaf(&i.to_le_bytes())

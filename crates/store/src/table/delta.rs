@@ -159,10 +159,10 @@ fn add(file: &DataFile, data_change: bool) -> Action {
     })
 }
 
-fn remove(file: &DataFile) -> Action {
+fn remove(file: &DataFile, data_change: bool) -> Action {
     Action::Remove(Remove {
         path: file.path.clone(),
-        data_change: false,
+        data_change,
         deletion_timestamp: Some(now_millis()),
         extended_file_metadata: Some(true),
         partition_values: Some(partition_values(file)),
@@ -213,8 +213,10 @@ impl TableLog for DeltaLog {
 
     async fn commit(&mut self, commit: &Commit) -> Result<()> {
         let is_append = commit.remove.is_empty();
-        let mut actions: Vec<Action> = commit.add.iter().map(|file| add(file, is_append)).collect();
-        actions.extend(commit.remove.iter().map(remove));
+        let data_change = is_append || commit.is_deletion;
+        let mut actions: Vec<Action> =
+            commit.add.iter().map(|file| add(file, data_change)).collect();
+        actions.extend(commit.remove.iter().map(|file| remove(file, data_change)));
         let transactions = commit.watermarks.iter().map(|(cluster, seq)| Transaction {
             app_id: app_id(cluster),
             version: seq.cast_signed(),
@@ -228,6 +230,8 @@ impl TableLog for DeltaLog {
         let operation = if is_append {
             let partition_by = Some(PARTITIONS.map(str::to_owned).to_vec());
             DeltaOperation::Write { mode: SaveMode::Append, partition_by, predicate: None }
+        } else if commit.is_deletion {
+            DeltaOperation::Delete { predicate: None }
         } else {
             DeltaOperation::Optimize { predicate: None, target_size: 0 }
         };

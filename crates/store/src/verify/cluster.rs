@@ -1,22 +1,23 @@
 //! Verifying the log of one cluster: its files in the order of the log, then what is in none yet.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use whodid_event::time::Micros;
 
-use super::rows::{self, Again, Checked};
+use super::rows::{self, Again, Checked, CheckedFile};
 use super::tree::Blocks;
-use super::{Finding, Log, Verification};
+use super::{Finding, Log, Verification, listed};
 use crate::entries::overlaps;
 use crate::error::{Error, Result};
 use crate::flush::blocking;
 use crate::ledger::Seal;
 use crate::positions::hex;
-use crate::rebuild::{decode, fetch};
+use crate::rebuild::{decode, decode_places, fetch};
+use crate::segment::stats_of_bodies;
 use crate::snapshot::{Snapshot, Table};
-use crate::table::DataFile;
+use crate::table::{DataFile, FileStats};
 
 /// What stands for the path of an event that is in no segment yet.
 const WAL: &str = "wal";
@@ -24,6 +25,8 @@ const WAL: &str = "wal";
 pub(super) struct Work<'a, P> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) seals: HashMap<String, Seal>,
+    /// The first leaf of each cluster that was not pruned.
+    pub(super) pruned: BTreeMap<String, u64>,
     pub(super) verification: Verification,
     pub(super) progress: P,
     pub(super) total: u64,
@@ -39,7 +42,8 @@ impl<P: FnMut(u64, u64) + Send> Work<'_, P> {
             files
         };
         let (events, bodies) = (of_cluster(Table::Events), of_cluster(Table::Bodies));
-        let mut again = Again::new(cluster, &self.snapshot.disk);
+        let begin = self.begin(cluster, &events);
+        let mut again = Again::new(cluster, &self.snapshot.disk, begin);
         for file in events.iter().filter(|file| file.stats.twins > 0) {
             // What cannot be read is found when its turn comes.
             let fetched = fetch(&self.snapshot.store, Table::Events, file).await;
@@ -53,20 +57,42 @@ impl<P: FnMut(u64, u64) + Send> Work<'_, P> {
             again.expect_twins(rows::twins(&chunk.events)?);
         }
         let mut blocks = Blocks::new(log.signed());
+        // The tiles have their hashes.
+        (0..begin).try_for_each(|_| blocks.push(None).map(|_| ()))?;
         for file in bodies {
-            self.sealed(Table::Bodies, file).await?;
+            let Some(bytes) = self.sealed(Table::Bodies, file).await? else { continue };
+            let length = bytes.len() as u64;
+            let stats =
+                blocking(move || stats_of_bodies(&decode_places(Table::Bodies, &bytes)?)).await;
+            match stats {
+                Ok(stats) => self.listed(Table::Bodies, file, length, &stats),
+                Err(error) => self.undecodable(Table::Bodies, file, error),
+            }
         }
         for file in events {
             again = self.file(file, again, &mut blocks).await?;
         }
         for (_, chunk) in self.snapshot.chunks().filter(|(of, _)| *of == cluster) {
             self.reach(cluster, WAL, chunk.first_seq(), &mut blocks)?;
-            let checked = again.batch(&chunk.events, std::slice::from_ref(&chunk.bodies))?;
-            self.add(cluster, (WAL, chunk.received), checked, &mut blocks)?;
+            match again.batch(&chunk.events, std::slice::from_ref(&chunk.bodies)) {
+                Ok(checked) => self.add(cluster, (WAL, chunk.received), checked, &mut blocks)?,
+                Err(error) => self.verification.found(Finding {
+                    path: WAL.into(),
+                    leaves: Some((cluster.into(), chunk.first_seq(), chunk.end_seq() - 1)),
+                    received: Some(chunk.received),
+                    what: error.to_string(),
+                }),
+            }
         }
         let path = format!("ledger/{cluster}/checkpoint");
-        self.verification.close(&path, cluster, log, &mut blocks);
+        self.verification.close(&path, cluster, log, &mut blocks, begin);
         Ok(())
+    }
+
+    /// The first leaf of a cluster that has to be there. A crash may have left more.
+    fn begin(&self, cluster: &str, events: &[&DataFile]) -> u64 {
+        let pruned = self.pruned.get(cluster).copied().unwrap_or(0);
+        events.first().map_or(pruned, |file| file.stats.seq.0.min(pruned))
     }
 
     /// Verifies a file of events and the bodies that belong to it.
@@ -91,24 +117,44 @@ impl<P: FnMut(u64, u64) + Send> Work<'_, P> {
             // What cannot be read was found already.
             bodies.extend(fetch(&self.snapshot.store, Table::Bodies, body).await);
         }
-        let kept = again.clone();
+        let (kept, length) = (again.clone(), events.len() as u64);
         match again.file(events, bodies, first..last + 1).await {
-            Ok((again, batches)) => {
+            Ok((again, CheckedFile { batches, stats, strays })) => {
+                self.listed(Table::Events, file, length, &stats);
+                for seq in strays {
+                    let what = "the table of bodies has more for it than it has";
+                    let leaves = Some((file.cluster.clone(), seq, seq));
+                    let path = Table::Bodies.name().to_owned();
+                    let received = Some(file.stats.received.0);
+                    let what = what.to_owned();
+                    self.verification.found(Finding { path, leaves, received, what });
+                }
                 for checked in batches {
                     self.add(&file.cluster, (&path, file.stats.received.0), checked, blocks)?;
                 }
                 Ok(again)
             }
             Err(error) => {
-                let what = match error {
-                    // The library that reads it panicked.
-                    Error::Stopped(_) => "it cannot be decoded".to_owned(),
-                    error => error.to_string(),
-                };
-                self.verification.found(about(Table::Events, file, &what));
+                self.undecodable(Table::Events, file, error);
                 Ok(kept)
             }
         }
+    }
+
+    /// Holds what the table's log says of a file against its rows.
+    fn listed(&mut self, table: Table, file: &DataFile, length: u64, rows: &FileStats) {
+        for what in listed::wrong(file, length, rows) {
+            self.verification.found(about(table, file, &what));
+        }
+    }
+
+    fn undecodable(&mut self, table: Table, file: &DataFile, error: Error) {
+        let what = match error {
+            // The library that reads it panicked.
+            Error::Stopped(_) => "it cannot be decoded".to_owned(),
+            error => error.to_string(),
+        };
+        self.verification.found(about(table, file, &what));
     }
 
     /// Reads a file, and holds it against its seal; `None` if it cannot be read.
@@ -177,7 +223,7 @@ impl<P: FnMut(u64, u64) + Send> Work<'_, P> {
             }
         }
         self.verification.events += events;
-        self.verification.bodies += checked.bodies;
+        self.verification.bodies += checked.bodies.len() as u64;
         (self.progress)(self.verification.events, self.total);
         Ok(())
     }

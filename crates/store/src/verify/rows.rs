@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringViewArray};
 use bytes::Bytes;
 use whodid_event::redact::RuleSet;
 use whodid_event::split::Oversized;
@@ -22,7 +22,9 @@ use crate::keys::BlockKeys;
 use crate::ledger::hash_rows;
 use crate::rebuild::{decode, decode_range};
 use crate::row::{self, Original};
+use crate::segment::stats_of_events;
 use crate::snapshot::{Rows, Table};
+use crate::table::FileStats;
 use crate::wal::record::{Kind, Record};
 
 /// Columns that an event gets with its place, before those that are made from it.
@@ -38,6 +40,8 @@ pub(super) struct Again {
     cluster: Arc<str>,
     preparer: Preparer,
     disk: Arc<dyn Disk>,
+    /// The first leaf; those before it were pruned.
+    begin: u64,
     /// Events that marks of later ones name.
     twins: HashSet<u64>,
     prints: HashMap<u64, Fingerprint>,
@@ -49,19 +53,28 @@ pub(super) struct Checked {
     /// The hashes of its leaves, `None` where one cannot be made; the first stands at `first`.
     pub(super) first: u64,
     pub(super) hashes: Vec<Option<Hash>>,
-    /// Bodies that belong to it.
-    pub(super) bodies: u64,
+    /// For each body that belongs to it, whose it is.
+    pub(super) bodies: Vec<u64>,
     pub(super) findings: Vec<(u64, String)>,
 }
 
+/// What the rows of a file came to.
+pub(super) struct CheckedFile {
+    pub(super) batches: Vec<Checked>,
+    pub(super) stats: FileStats,
+    /// Leaves that have bodies which are not theirs, or one body twice.
+    pub(super) strays: Vec<u64>,
+}
+
 impl Again {
-    pub(super) fn new(cluster: &str, disk: &Arc<dyn Disk>) -> Self {
+    pub(super) fn new(cluster: &str, disk: &Arc<dyn Disk>, begin: u64) -> Self {
         let preparer =
             Preparer { rules: Arc::new(RuleSet::off()), fingerprints: Fingerprints::new() };
         Again {
             cluster: cluster.into(),
             preparer,
             disk: Arc::clone(disk),
+            begin,
             twins: HashSet::new(),
             prints: HashMap::new(),
         }
@@ -78,17 +91,20 @@ impl Again {
         events: Bytes,
         bodies: Vec<Bytes>,
         range: Range<u64>,
-    ) -> Result<(Self, Vec<Checked>)> {
+    ) -> Result<(Self, CheckedFile)> {
         blocking(move || {
             let mut all = Vec::new();
             for file in &bodies {
                 all.extend(decode_range(Table::Bodies, file, &range)?);
             }
-            let mut checked = Vec::new();
-            for batch in decode(Table::Events, &events)? {
-                checked.push(self.batch(&batch, &all)?);
+            let events = decode(Table::Events, &events)?;
+            let mut batches = Vec::with_capacity(events.len());
+            for batch in &events {
+                batches.push(self.batch(batch, &all)?);
             }
-            Ok((self, checked))
+            let strays = strays(&all, &batches)?;
+            let stats = stats_of_events(&events)?;
+            Ok((self, CheckedFile { batches, stats, strays }))
         })
         .await
     }
@@ -121,7 +137,8 @@ impl Again {
             }
         }
         let batch = builder.finish()?;
-        checked.bodies = batch.bodies.row.len() as u64;
+        let of = |row: &u32| checked.first + u64::from(*row);
+        checked.bodies = batch.bodies.row.values().iter().map(of).collect();
         let mut keys = BlockKeys::new(Arc::clone(&self.disk));
         let hashes = hash_rows(&batch, &self.cluster, &mut keys, |row| {
             let source = row::text(view.source, row).unwrap_or_default();
@@ -160,12 +177,33 @@ impl Again {
 
     /// Whether an event is to its twin what a mark says.
     fn is_right(&self, print: Fingerprint, marks: Marks) -> bool {
+        if marks.twin.is_some_and(|twin| twin < self.begin) {
+            return true;
+        }
         let twin = marks.twin.and_then(|twin| Some((twin, *self.prints.get(&twin)?)));
         let Some((twin, of_twin)) = twin else { return false };
         let mut two = Window::default();
         let _first = two.next(of_twin, twin, 0);
         two.next(print, twin + 1, 0) == marks
     }
+}
+
+/// Leaves for which there are more bodies than they have.
+fn strays(bodies: &[RecordBatch], batches: &[Checked]) -> Result<Vec<u64>> {
+    let mut spare: HashMap<u64, i64> = HashMap::new();
+    for batch in bodies {
+        let values = typed::<StringViewArray>(batch, "json")?;
+        for (row, seq) in typed::<Int64Array>(batch, "seq")?.values().iter().enumerate() {
+            *spare.entry(seq.cast_unsigned()).or_default() += i64::from(values.is_valid(row));
+        }
+    }
+    for seq in batches.iter().flat_map(|batch| &batch.bodies) {
+        *spare.entry(*seq).or_default() -= 1;
+    }
+    let mut strays: Vec<u64> =
+        spare.into_iter().filter(|(_, spare)| *spare > 0).map(|(seq, _)| seq).collect();
+    strays.sort_unstable();
+    Ok(strays)
 }
 
 /// Which events the marks of these rows name.

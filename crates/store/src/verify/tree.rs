@@ -32,7 +32,7 @@ impl<'a> Blocks<'a> {
         let expected = |head, whence| Expected { head, whence, found: None };
         let heads = signed.into_iter().flat_map(|signed| {
             let edge = expected(signed.edge_head(), "the tiles have another");
-            [expected(signed.checkpoint.head, "another was signed"), edge]
+            signed.heads().map(|head| expected(head, "another was signed")).chain([edge])
         });
         let heads = heads.filter(|expected| expected.head.size > 0).collect();
         Blocks { signed, range: CompactRange::default(), leaves: Vec::new(), heads }

@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
 use whodid_event::redact::RuleSet;
-use whodid_store::{Limits, Options, Proven, Reader, Verification, Wanted, Writer, reopen_dir};
-use whodid_tlog::{CompactRange, Hash, Policy};
+use whodid_store::{
+    Limits, Options, Proven, Reader, Verification, Wanted, Writer, hex, reopen_dir,
+};
+use whodid_tlog::{CompactRange, Hash, Policy, tile};
 
 use crate::support::{append, event, findings};
 
@@ -145,10 +148,11 @@ async fn a_record_that_went_back_is_refused() {
         "{found:?}"
     );
     // A person decides to go on.
-    let reopened = reopen_dir(&back, "c", "a copy was put back").await.unwrap();
-    assert!(reopened.origin.ends_with("/c/2") && reopened.frozen.ends_with("/c"), "{reopened:?}");
-    let reopened = reopen_dir(&back, "meta", "a copy was put back").await.unwrap();
-    assert!(reopened.origin.ends_with("/meta/2"), "{reopened:?}");
+    let names = ["c".to_owned(), "meta".to_owned()];
+    let reopened = reopen_dir(&back, &names, "a copy was put back").await.unwrap();
+    let [c, meta] = reopened.as_slice() else { panic!("{reopened:?}") };
+    assert!(c.origin.ends_with("/c/2") && c.frozen.ends_with("/c"), "{reopened:?}");
+    assert!(meta.origin.ends_with("/meta/2"), "{reopened:?}");
     let verification = verify(&back).await;
     assert_eq!((verification.findings, verification.events), (vec![], 301));
     assert!(back.join("ledger/c.1/checkpoint").is_file());
@@ -171,14 +175,205 @@ async fn what_was_taken_away_is_noticed() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         record(folder.path(), 300).await;
-        let gone = folder.path().join(path);
-        if gone.is_dir() {
-            fs::remove_dir_all(gone).unwrap();
-        } else {
-            fs::remove_file(gone).unwrap();
-        }
+        remove(&folder.path().join(path));
         let why = refusal(folder.path()).await;
         assert!(why.contains(says), "{path}: {why}");
+    }
+}
+
+fn remove(path: &Path) {
+    if path.is_dir() {
+        fs::remove_dir_all(path).unwrap();
+    } else {
+        fs::remove_file(path).unwrap();
+    }
+}
+
+/// A log whose statements were taken away is not one that has not begun: nothing is signed in the
+/// place of what was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_without_its_statements_is_not_begun_anew() {
+    let gone: [&[&str]; 6] = [
+        &["c/checkpoint", "c/edge"],
+        &["c/checkpoint", "c/edge", "c/policy"],
+        &["c/checkpoint", "c/edge", "c/key"],
+        &["c/checkpoint", "c/edge", "c/policy", "c/key"],
+        &["meta/checkpoint", "meta/edge"],
+        &["c"],
+    ];
+    for gone in gone {
+        let folder = tempfile::tempdir().unwrap();
+        record(folder.path(), 300).await;
+        for path in gone {
+            remove(&folder.path().join("ledger").join(path));
+        }
+        let found = findings(&Reader::open_dir(folder.path()).unwrap()).await;
+        assert!(!found.is_empty(), "{gone:?}");
+        let why = refusal(folder.path()).await;
+        assert!(why.contains("it is gone, although the log was begun"), "{gone:?}: {why}");
+    }
+}
+
+/// What a crash may leave of a log that is about to begin hinders nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_a_crash_kept_from_beginning_begins() {
+    for left in [&["checkpoint"] as &[&str], &["checkpoint", "policy"], &[]] {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = Writer::open_dir(folder.path(), options()).await.unwrap();
+        let other = tempfile::tempdir().unwrap();
+        drop(Writer::open_dir(other.path(), options()).await.unwrap());
+        append(&writer, "c", &[event(1, 1)], 1).await;
+        drop(writer);
+        // A new log's statements are those of `meta` where nothing has been done.
+        remove(&folder.path().join("ledger/c"));
+        fs::create_dir(folder.path().join("ledger/c")).unwrap();
+        for file in left {
+            let from = other.path().join("ledger/meta").join(file);
+            fs::copy(from, folder.path().join("ledger/c").join(file)).unwrap();
+        }
+        assert_eq!(findings(&Reader::open_dir(folder.path()).unwrap()).await, Vec::<String>::new());
+        assert_eq!(refusal(folder.path()).await, "it starts");
+        assert_eq!(findings(&Reader::open_dir(folder.path()).unwrap()).await, Vec::<String>::new());
+    }
+}
+
+/// Whoever puts his own policy and checkpoint beside the key does not get the key's signature.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_is_not_the_keys_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (own, other) = (folder.path().join("own"), folder.path().join("other"));
+    record(&own, 300).await;
+    record(&other, 300).await;
+    for file in ["policy", "checkpoint"] {
+        fs::copy(other.join("ledger/c").join(file), own.join("ledger/c").join(file)).unwrap();
+    }
+    let why = refusal(&own).await;
+    assert!(why.contains("it names another key than the one beside it"), "{why}");
+}
+
+/// An edge that claims more than was signed, or another tree, is not gone on from.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_is_no_authority() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+    record(&old, 300).await;
+    copy(&old, &new);
+    record(&new, 300).await;
+    for log in ["c", "meta"] {
+        let back = folder.path().join(format!("back-{log}"));
+        copy(&new, &back);
+        let checkpoint = format!("ledger/{log}/checkpoint");
+        fs::copy(old.join(&checkpoint), back.join(&checkpoint)).unwrap();
+        let why = refusal(&back).await;
+        assert!(why.contains("the checkpoint was put back to an older state"), "{log}: {why}");
+        let found = findings(&Reader::open_dir(&back).unwrap()).await;
+        assert!(found.iter().any(|finding| finding.contains("put back")), "{log}: {found:?}");
+        // Without the edge, only what is in segments tells.
+        remove(&back.join(format!("ledger/{log}/edge")));
+        if log == "c" {
+            let why = refusal(&back).await;
+            assert!(why.contains("what is in segments, 600 leaves"), "{why}");
+        }
+        let found = findings(&Reader::open_dir(&back).unwrap()).await;
+        assert!(!found.is_empty(), "{log}");
+    }
+    // Another edge of the same size: it is made again from the entries.
+    for log in ["c", "meta"] {
+        let edge = new.join(format!("ledger/{log}/edge"));
+        let mut forged = fs::read(&edge).unwrap();
+        *forged.last_mut().unwrap() ^= 1;
+        fs::write(&edge, forged).unwrap();
+    }
+    record(&new, 10).await;
+    assert_eq!(findings(&Reader::open_dir(&new).unwrap()).await, Vec::<String>::new());
+}
+
+/// A seal that nobody signed is neither believed nor signed later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seal_behind_the_checkpoint_is_nobodys_word() {
+    let folder = tempfile::tempdir().unwrap();
+    record(folder.path(), 300).await;
+    let signed = verify(folder.path()).await.logs;
+    let path = files(folder.path()).into_iter().find(|path| path.starts_with("bodies/cluster=c"));
+    let path = path.unwrap();
+    let file = folder.path().join(&path);
+    let mut bytes = fs::read(&file).unwrap();
+    // Where it says who made it: nothing is harmed.
+    let at = bytes.windows(6).position(|six| six == b"whodid").unwrap();
+    bytes[at] ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    let seal = serde_json::json!({
+        "kind": "Seal", "path": path, "bytes": bytes.len(),
+        "sha256": hex(&Sha256::digest(&bytes).into()),
+    });
+    let entries = folder.path().join("ledger/meta/entries");
+    let unfinished = fs::read(&entries).unwrap();
+    let mut forged = tile::entries(&unfinished).unwrap();
+    let entry = format!(
+        r#"{{"v":1,"seq":{},"cluster":"meta","source":"whodid","received":"2026-01-01T00:00:00Z","record":{seal}}}"#,
+        forged.len()
+    );
+    forged.push(entry.as_bytes());
+    fs::write(&entries, tile::bundle(forged).unwrap()).unwrap();
+    let is_found = |found: Vec<String>| found.iter().any(|finding| finding.contains("it was sealed"));
+    assert!(is_found(findings(&Reader::open_dir(folder.path()).unwrap()).await));
+    assert_eq!(refusal(folder.path()).await, "it starts");
+    assert!(is_found(findings(&Reader::open_dir(folder.path()).unwrap()).await));
+    assert_eq!(verify(folder.path()).await.logs, signed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_was_removed_with_its_log_is_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    record(folder.path(), 300).await;
+    let reader = Reader::open_dir(folder.path()).unwrap();
+    let policy = Policy::parse(&reader.policy().unwrap()).unwrap();
+    for path in ["ledger/c", "keys/c", "events/_delta_log", "bodies/_delta_log"] {
+        remove(&folder.path().join(path));
+    }
+    let empty = tempfile::tempdir().unwrap();
+    Writer::open_dir(empty.path(), options()).await.unwrap().close().await.unwrap();
+    for table in ["events", "bodies"] {
+        let log = format!("{table}/_delta_log");
+        copy(&empty.path().join(&log), &folder.path().join(&log));
+    }
+    for policy in [None, Some(&policy)] {
+        let wanted = Wanted { cluster: None, policy };
+        let found = reader.verify(wanted, |_, _| {}).await.unwrap().findings;
+        let has = |what: &str| found.iter().any(|finding| finding.what.contains(what));
+        assert!(has("files of c were sealed, and neither"), "{found:?}");
+        assert_eq!(has("/c, and it is not there"), policy.is_some(), "{found:?}");
+    }
+    // Of another cluster nothing is missing.
+    let wanted = Wanted { cluster: Some("x"), policy: Some(&policy) };
+    assert_eq!(reader.verify(wanted, |_, _| {}).await.unwrap().findings, []);
+}
+
+/// What a table's log says of a file is held against the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn statistics_that_are_not_true_are_found() {
+    let lies = [
+        (r#"\"numRecords\":256"#, r#"\"numRecords\":255"#, "rows"),
+        (r#"\"twin\":25"#, r#"\"twin\":20"#, "twins"),
+        (r#"\"minValues\":{\"seq\":0"#, r#"\"minValues\":{\"seq\":1"#, "seq"),
+        (r#"\"received\":\"2"#, r#"\"received\":\"1"#, "received"),
+        (r#"\"time\":\"2"#, r#"\"time\":\"1"#, "time"),
+        (r#""size":"#, r#""size":1"#, "bytes"),
+    ];
+    for (truth, lie, what) in lies {
+        let folder = tempfile::tempdir().unwrap();
+        record(folder.path(), 300).await;
+        let mut changed = 0;
+        for path in files(&folder.path().join("events/_delta_log")) {
+            let file = folder.path().join("events/_delta_log").join(path);
+            let text = fs::read_to_string(&file).unwrap();
+            changed += text.matches(truth).count();
+            fs::write(&file, text.replace(truth, lie)).unwrap();
+        }
+        assert!(changed > 0, "{truth}");
+        let found = findings(&Reader::open_dir(folder.path()).unwrap()).await;
+        let says = format!("the table's log says {what}");
+        assert!(found.iter().any(|finding| finding.contains(&says)), "{what}: {found:?}");
     }
 }
 

@@ -12,6 +12,7 @@ mod hooked_disk;
 mod kill;
 mod ledger;
 mod power_loss;
+mod retention;
 mod round_trip;
 mod sim_disk;
 mod support;

@@ -36,7 +36,7 @@ pub fn read_policy(path: &Path) -> Result<Policy, Failure> {
     policy.map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
 }
 
-fn text(path: &Path, bytes_max: usize) -> Result<String, Failure> {
+pub fn text(path: &Path, bytes_max: usize) -> Result<String, Failure> {
     let bytes = read(path, bytes_max as u64)?;
     let text = String::from_utf8(bytes);
     text.map_err(|error| Failure::Usage(format!("{}: {error}", path.display())))
