@@ -9,6 +9,7 @@ use whodid_store::{Clock, Reader, SystemClock};
 use crate::args::{ScopeArgs, ServerArgs, StoreArgs};
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::output::say;
 
 pub mod compact;
 pub mod completion;
@@ -85,7 +86,7 @@ fn endpoint(url: &str, server: &ServerArgs, store: &StoreArgs) -> Endpoint {
 pub async fn open(store: &StoreArgs) -> Result<Engine, Failure> {
     let snapshot = Reader::open_dir(&store.dir())?.snapshot().await?;
     for warning in snapshot.warnings() {
-        eprintln!("warning: {warning}");
+        say!("warning: {warning}");
     }
     Ok(Engine::new(snapshot).await?)
 }

@@ -1,5 +1,6 @@
 //! How a command ends when it does not succeed: what it says, and with which exit code.
 
+use crate::output::say;
 use std::io;
 use std::process::ExitCode;
 
@@ -25,7 +26,7 @@ impl Failure {
     pub fn report(self) -> ExitCode {
         let (code, message) = match self {
             Failure::NothingFound(message) => {
-                eprintln!("{message}");
+                say!("{message}");
                 return ExitCode::from(1);
             }
             Failure::Refuted(message) => (1, message),
@@ -33,11 +34,11 @@ impl Failure {
             Failure::Usage(message) => (2, message),
             Failure::Unavailable(message) => (3, message),
             Failure::Interrupted(message) => {
-                eprintln!("{message}");
+                say!("{message}");
                 return ExitCode::from(130);
             }
         };
-        eprintln!("error: {message}");
+        say!("error: {message}");
         ExitCode::from(code)
     }
 }

@@ -60,6 +60,17 @@ impl Look {
     }
 }
 
+/// Says something on stderr, as `eprintln!` does; that nobody reads it is no reason to end.
+macro_rules! say {
+    ($($what:tt)*) => { $crate::output::to_stderr(&format_args!($($what)*)) };
+}
+pub(crate) use say;
+
+/// See [`say`].
+pub fn to_stderr(line: &dyn std::fmt::Display) {
+    let _gone = writeln!(std::io::stderr(), "{line}");
+}
+
 /// A colour for what needs a look.
 #[derive(Clone, Copy, Debug)]
 pub enum Color {

@@ -75,7 +75,10 @@ impl Cosigner {
             return Err(Error::Config(vec![fault]));
         }
         let listener = listen(address).await?;
-        let heads = Heads::open(&data_dir)?;
+        let heads = Heads::open_alone(&data_dir)?;
+        if let Role::Witness { policy, .. } = &role {
+            read_policy(policy).map_err(|fault| Error::Config(vec![fault]))?;
+        }
         let tls = identity.map(|identity| Tls::open(&data_dir, identity)).transpose()?;
         let tls = tls.map(Arc::new);
         let acceptor = tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.config)));
@@ -111,6 +114,8 @@ enum Fault {
     Refused(Refusal),
     /// 404: it signs nothing of this log.
     Unknown(String),
+    /// 403: another log has taken its place.
+    Frozen(String),
     /// 500: nothing was signed.
     Broken(String),
 }
@@ -141,8 +146,11 @@ async fn add_checkpoint(State(desk): State<Arc<Desk>>, body: Bytes) -> Response 
     let answered = answered.unwrap_or_else(|error| Err(Fault::Broken(error.to_string())));
     let (status, text) = match answered {
         Ok(signature) => return format!("{signature}\n").into_response(),
+        Err(Fault::Frozen(why)) => {
+            tracing::warn!(error = %why, "a checkpoint was refused");
+            (StatusCode::FORBIDDEN, why)
+        }
         Err(Fault::Refused(refusal)) => {
-            tracing::warn!(%refusal, "a checkpoint was refused");
             if let Refusal::Size(size) | Refusal::Fork(size) = refusal {
                 let kind = [(header::CONTENT_TYPE, SIZE_TYPE)];
                 return (StatusCode::CONFLICT, kind, format!("{size}\n")).into_response();
@@ -176,6 +184,23 @@ impl Desk {
         let malformed = |why: &dyn ToString| Fault::from(Refusal::Malformed(why.to_string()));
         let body = std::str::from_utf8(body).map_err(|error| malformed(&error))?;
         let request = AddCheckpoint::parse(body)?;
+        let done = self.decide(&request);
+        if let Err(Fault::Refused(refusal)) = &done {
+            let offered = Checkpoint::parse(request.checkpoint.text());
+            let (log, leaves) =
+                offered.map_or_else(|_| Default::default(), |of| (of.origin, of.head.size));
+            // Whoever has forgotten what was seen last is told, and comes again.
+            if matches!(refusal, Refusal::Size(seen) if *seen <= leaves) {
+                tracing::debug!(log, leaves, %refusal, "a checkpoint does not follow yet");
+            } else {
+                tracing::warn!(log, leaves, %refusal, "a checkpoint was refused: the log went back");
+            }
+        }
+        done
+    }
+
+    fn decide(&self, request: &AddCheckpoint) -> Result<Signature, Fault> {
+        let malformed = |why: &dyn ToString| Fault::from(Refusal::Malformed(why.to_string()));
         let origin = request.origin()?;
         let unknown = || Fault::Unknown(origin.clone());
         let key = match &self.role {
@@ -188,6 +213,11 @@ impl Desk {
                 signed.map_err(|error| Refusal::Unsigned(error.into()))?;
                 let checkpoint = Checkpoint::parse(request.checkpoint.text());
                 let head = checkpoint.map_err(|error| malformed(&error))?.head;
+                if let Some(next) = successor(&origin, store.name())
+                    && self.heads.knows(&next)?
+                {
+                    return Err(Fault::Frozen(format!("{origin} was frozen, and {next} goes on")));
+                }
                 self.heads.advance(&origin, |last| request.follow(last, head))??;
                 self.heads.key(&origin, Kind::Ed25519)?
             }
@@ -210,6 +240,18 @@ impl Desk {
             self.heads.key(name, Kind::Cosignature)?;
         }
         Ok(policy_lines(&self.heads.keys()?))
+    }
+}
+
+/// The log that goes on where one was frozen (docs/format/ledger.md, Names).
+fn successor(origin: &str, store: &str) -> Option<String> {
+    let name = origin.strip_prefix(store)?.strip_prefix('/')?;
+    match name.split_once('/') {
+        None => Some(format!("{origin}/2")),
+        Some((name, generation)) => {
+            let next = generation.parse::<u64>().ok()?.checked_add(1)?;
+            Some(format!("{store}/{name}/{next}"))
+        }
     }
 }
 

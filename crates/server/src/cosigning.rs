@@ -3,6 +3,7 @@
 //! refuses means that the record was put back or rewritten, and is said loudly.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,13 +37,31 @@ impl CosigningSettings {
     /// The witnesses of a policy.
     ///
     /// # Errors
-    /// One has no URL.
+    /// There is none, or one has no URL.
     pub fn witnesses_of(policy: &Policy) -> std::result::Result<Vec<(Verifier, String)>, String> {
+        if policy.witnesses().next().is_none() {
+            return Err("it names no witness".to_owned());
+        }
         let of = |(witness, url): (&Verifier, Option<&str>)| match url {
             Some(url) => Ok((witness.clone(), url.to_owned())),
             None => Err(format!("the witness {} has no URL to be asked at", witness.name())),
         };
         policy.witnesses().map(of).collect()
+    }
+
+    /// Everything that makes no sense, a line each.
+    pub(crate) fn faults(&self) -> Vec<String> {
+        let urls = self.witnesses.iter().map(|(_, url)| url).chain(&self.signer);
+        let is_open = |url: &&String| {
+            let host = url.strip_prefix("http://").and_then(|rest| rest.split('/').next());
+            host.is_some_and(|host| {
+                let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+                let address = name.trim_matches(['[', ']']).parse::<IpAddr>();
+                name != "localhost" && !address.is_ok_and(|address| address.is_loopback())
+            })
+        };
+        let fault = |url| format!("{url} is not on this machine; write https://");
+        urls.filter(is_open).map(fault).collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -205,24 +224,26 @@ impl Cosigner {
 
     fn refused(&self, origin: &str, size: u64, seen: u64) -> Fault {
         let url = &self.url;
-        let how = if seen > size { "was put back to an older state" } else { "was rewritten" };
-        Fault::Refused(format!(
-            "{url} has signed {seen} leaves of {origin}, and the record has {size} or others: it \
-             {how}. Find out who did it; to go on with it on record, stop the server and run \
-             `whodid ledger reopen`"
-        ))
+        let how = if seen > size {
+            format!("and the record has {size}: it was put back to an older state")
+        } else {
+            "and the record has others: it was rewritten".to_owned()
+        };
+        Fault::Refused(format!("{url} has signed {seen} leaves of {origin}, {how}"))
     }
 
     fn fault(&self, origin: &str, error: &whodid_api::Error) -> Fault {
         match error {
             // The proof was made from the record as it is.
             whodid_api::Error::Refused { status: 422, detail } => Fault::Refused(format!(
-                "{} has signed another tree of {origin} ({detail}): the record was rewritten. Find \
-                 out who did it; to go on with it on record, stop the server and run `whodid ledger \
-                 reopen`",
+                "{} has signed another tree of {origin} ({detail}): the record was rewritten",
                 self.url
             )),
-            error => Fault::Later(error.to_string()),
+            whodid_api::Error::Refused { status: 403 | 404, detail } => Fault::Later(format!(
+                "{origin}: {detail}; a signer has to know this store (`whodid ledger key`, `signer \
+                 serve --store`), a witness this log (`witness serve --policy`)"
+            )),
+            error => Fault::Later(format!("{origin}: {error}")),
         }
     }
 

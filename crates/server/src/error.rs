@@ -40,8 +40,12 @@ pub enum Error {
     #[error("{}", .0.join("\n"))]
     Config(Vec<String>),
     /// Others have signed another record than this.
-    #[error("{0}")]
-    Refused(String),
+    #[error(
+        "{}\nFind out who did it. To go on with it on record: `whodid ledger reopen LOG… --reason \
+         TEXT`, LOG being each of these, a cluster or meta",
+        .0.join("\n")
+    )]
+    Refused(Vec<String>),
     /// The record cannot be read or written.
     #[error(transparent)]
     Store(#[from] whodid_store::Error),

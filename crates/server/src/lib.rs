@@ -92,6 +92,7 @@ impl Settings {
             ));
         }
         let ingest = self.ingest_listen.unwrap_or(self.listen);
+        faults.extend(self.cosigning.faults());
         for log in &self.tails {
             faults.extend(log.fault());
         }
@@ -244,16 +245,24 @@ async fn first_cosigned(
     settings: &CosigningSettings,
 ) -> Result<Option<Cosigning>> {
     if settings.is_empty() {
+        tracing::info!(custody = "detects edits", "the logs' keys are in the data directory alone");
+        for name in writer.logs()? {
+            if writer.checkpoint(&name)?.is_some_and(|newest| newest.is_cosigned()) {
+                tracing::warn!(log = name, "others have signed it before, and nobody is asked now");
+            }
+        }
         return Ok(None);
     }
+    tracing::info!("checkpoints are to be signed elsewhere, too");
     let mut cosigning = Cosigning::new(Arc::clone(writer), settings)?;
+    let mut refused = Vec::new();
     for fault in cosigning.all().await {
         match fault {
-            Fault::Refused(why) => return Err(Error::Refused(why)),
+            Fault::Refused(why) => refused.push(why),
             Fault::Later(why) => tracing::warn!(error = %why, "a checkpoint is not cosigned yet"),
         }
     }
-    Ok(Some(cosigning))
+    if refused.is_empty() { Ok(Some(cosigning)) } else { Err(Error::Refused(refused)) }
 }
 
 /// A token that cannot be guessed.

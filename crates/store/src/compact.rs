@@ -2,7 +2,7 @@
 //! the log and every answer stay the same; the old files stay for readers that have pinned them
 //! until a vacuum removes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -10,9 +10,10 @@ use bytes::Bytes;
 use chrono::TimeDelta;
 use tokio::sync::Mutex;
 
+use crate::disk::Disk;
 use crate::error::{Error, Result};
-use crate::flush::{Tables, blocking, checkpoint_if_due, put_file};
-use crate::ledger::Handle;
+use crate::flush::{Tables, blocking, checkpoint_if_due, put_file, seal};
+use crate::ledger::{Handle, Record, Seal, meta};
 use crate::memtable::{Files, Shared};
 use crate::object::DiskStore;
 use crate::rebuild::{decode, decode_range, fetch};
@@ -46,17 +47,17 @@ pub struct Report {
 
 /// Compacts both tables.
 pub(crate) async fn run(writing: Writing<'_>) -> Result<Report> {
-    let Writing { shared, store, .. } = writing;
     let mut report = Report::default();
-    let files = Arc::clone(&shared.lock().files);
+    let files = Arc::clone(&writing.shared.lock().files);
+    let sealed = Sealed::of(&writing)?;
     // Bodies first: their order is taken from the events of the same leaves, whatever file these
     // are in.
     for group in groups(&covered(&files)) {
-        let merged = merge_bodies(store, &files.events, &group).await?;
+        let merged = merge_bodies(&sealed, &files.events, &group).await?;
         replace(&writing, Table::Bodies, &group, merged, &mut report).await?;
     }
     for group in groups(&files.events) {
-        let merged = merge_events(store, &group).await?;
+        let merged = merge_events(&sealed, &group).await?;
         replace(&writing, Table::Events, &group, merged, &mut report).await?;
     }
     report.files_deleted = vacuum(&writing, GRACE).await?;
@@ -105,14 +106,6 @@ fn groups(files: &[DataFile]) -> Vec<Vec<DataFile>> {
     groups
 }
 
-async fn fetch_all(store: &DiskStore, table: Table, files: &[DataFile]) -> Result<Vec<Bytes>> {
-    let mut fetched = Vec::with_capacity(files.len());
-    for file in files {
-        fetched.push(fetch(store, table, file).await?);
-    }
-    Ok(fetched)
-}
-
 fn decode_all(table: Table, files: &[Bytes]) -> Result<Vec<RecordBatch>> {
     let mut batches = Vec::new();
     for file in files {
@@ -125,8 +118,8 @@ fn cluster(group: &[DataFile]) -> String {
     group.first().map(|file| file.cluster.clone()).unwrap_or_default()
 }
 
-async fn merge_events(store: &DiskStore, group: &[DataFile]) -> Result<NewFile> {
-    let files = fetch_all(store, Table::Events, group).await?;
+async fn merge_events(sealed: &Sealed<'_>, group: &[DataFile]) -> Result<NewFile> {
+    let files = sealed.fetch_all(Table::Events, group).await?;
     let cluster = cluster(group);
     blocking(move || {
         let batches = decode_all(Table::Events, &files)?;
@@ -136,7 +129,7 @@ async fn merge_events(store: &DiskStore, group: &[DataFile]) -> Result<NewFile> 
 }
 
 async fn merge_bodies(
-    store: &DiskStore,
+    sealed: &Sealed<'_>,
     events: &[DataFile],
     group: &[DataFile],
 ) -> Result<NewFile> {
@@ -147,8 +140,8 @@ async fn merge_bodies(
         file.cluster == cluster && file.stats.seq.0 <= last && first <= file.stats.seq.1
     };
     let events: Vec<DataFile> = events.iter().filter(overlaps).cloned().collect();
-    let events = fetch_all(store, Table::Events, &events).await?;
-    let bodies = fetch_all(store, Table::Bodies, group).await?;
+    let events = sealed.fetch_all(Table::Events, &events).await?;
+    let bodies = sealed.fetch_all(Table::Bodies, group).await?;
     blocking(move || {
         let about = segment::join_events(&decode_all(Table::Events, &events)?)?;
         let bodies = decode_all(Table::Bodies, &bodies)?;
@@ -165,12 +158,52 @@ pub(crate) struct Writing<'a> {
     pub(crate) tables: &'a Arc<Mutex<Tables>>,
     pub(crate) store: &'a DiskStore,
     pub(crate) ledger: &'a Handle,
+    pub(crate) disk: &'a Arc<dyn Disk>,
+}
+
+/// Files of the record, which are read to be written anew: what is not as it was sealed must not get
+/// a seal that it did not have.
+struct Sealed<'a> {
+    store: &'a DiskStore,
+    seals: HashMap<String, Seal>,
+}
+
+impl<'a> Sealed<'a> {
+    fn of(writing: &Writing<'a>) -> Result<Self> {
+        let seals = meta::seals(&**writing.disk)?;
+        Ok(Sealed { store: writing.store, seals })
+    }
+
+    async fn fetch(&self, table: Table, file: &DataFile) -> Result<Bytes> {
+        let bytes = fetch(self.store, table, file).await?;
+        let path = format!("{}/{}", table.name(), file.path);
+        let found = seal(path.clone(), &bytes);
+        match self.seals.get(&path) {
+            Some(sealed) if found == Record::Seal(sealed.clone()) => Ok(bytes),
+            _ => Err(Error::Format {
+                path,
+                why: "it is not as it was sealed, so it is not written anew: `whodid verify` says \
+                      what is wrong; put the file back from a copy, or run `whodid ledger reopen \
+                      meta` to go on with it as it is, on record"
+                    .into(),
+            }),
+        }
+    }
+
+    async fn fetch_all(&self, table: Table, files: &[DataFile]) -> Result<Vec<Bytes>> {
+        let mut fetched = Vec::with_capacity(files.len());
+        for file in files {
+            fetched.push(self.fetch(table, file).await?);
+        }
+        Ok(fetched)
+    }
 }
 
 /// Takes the leaves of a cluster before `to` out of both tables; a file that has others, too, is
 /// written anew without them. Events first: bodies alone are found by nobody.
 pub(crate) async fn cut(writing: &Writing<'_>, cluster: &str, to: u64) -> Result<()> {
-    let Writing { shared, tables, store, ledger } = writing;
+    let Writing { shared, tables, store, ledger, .. } = writing;
+    let sealed = Sealed::of(writing)?;
     for table in [Table::Events, Table::Bodies] {
         // Nothing may be listed meanwhile.
         let mut tables = tables.lock().await;
@@ -186,7 +219,7 @@ pub(crate) async fn cut(writing: &Writing<'_>, cluster: &str, to: u64) -> Result
         }
         let mut add = Vec::new();
         for file in remove.iter().filter(|file| file.stats.seq.1 >= to) {
-            let kept = rest(store, table, file, to).await?;
+            let kept = rest(&sealed, table, file, to).await?;
             put_file(store, ledger, table.name(), &kept).await?;
             add.push(kept.listed());
         }
@@ -202,8 +235,8 @@ pub(crate) async fn cut(writing: &Writing<'_>, cluster: &str, to: u64) -> Result
 }
 
 /// What a file has from a leaf on, as a file of its own.
-async fn rest(store: &DiskStore, table: Table, file: &DataFile, from: u64) -> Result<NewFile> {
-    let bytes = fetch(store, table, file).await?;
+async fn rest(sealed: &Sealed<'_>, table: Table, file: &DataFile, from: u64) -> Result<NewFile> {
+    let bytes = sealed.fetch(table, file).await?;
     let (cluster, range) = (file.cluster.clone(), from..file.stats.seq.1 + 1);
     blocking(move || {
         let batches = decode_range(table, &bytes, &range)?;
@@ -229,7 +262,7 @@ async fn replace(
     merged: NewFile,
     report: &mut Report,
 ) -> Result<()> {
-    let Writing { shared, tables, store, ledger } = writing;
+    let Writing { shared, tables, store, ledger, .. } = writing;
     put_file(store, ledger, table.name(), &merged).await?;
     let commit =
         Commit { add: vec![merged.listed()], remove: group.to_vec(), ..Commit::default() };

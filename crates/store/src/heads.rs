@@ -10,9 +10,11 @@ use whodid_tlog::Hash;
 use whodid_tlog::note::{Kind, Signer};
 use whodid_tlog::proof::Head;
 
-use crate::disk::RealDisk;
+use crate::descriptor;
+use crate::disk::{Disk, RealDisk};
 use crate::error::{Error, Result};
 use crate::ledger::log::new_signer;
+use crate::lock::Lock;
 use crate::sqlite;
 
 /// The name of the file.
@@ -31,7 +33,10 @@ const MIGRATIONS: [&str; 1] = ["
 
 /// The memory of a cosigner.
 #[derive(Debug)]
-pub struct Heads(Mutex<Connection>);
+pub struct Heads {
+    connection: Mutex<Connection>,
+    _lock: Option<Lock>,
+}
 
 impl Heads {
     /// Opens the memory in a folder, making both if need be.
@@ -40,13 +45,53 @@ impl Heads {
     /// The file cannot be opened, or a newer program made it.
     pub fn open(dir: &Path) -> Result<Self> {
         let path = dir.display().to_string();
-        RealDisk::new(dir).create_root().map_err(|source| Error::Unavailable { path, source })?;
-        Ok(Heads(Mutex::new(sqlite::open(dir, FILE, &MIGRATIONS)?)))
+        let disk = RealDisk::new(dir);
+        disk.create_root().map_err(|source| Error::Unavailable { path, source })?;
+        if disk.stat(descriptor::FILE).is_ok() {
+            return Err(Error::Invalid(format!(
+                "{} holds a record: keys beside it are no custody; name another folder, best on \
+                 another machine",
+                dir.display()
+            )));
+        }
+        Ok(Heads { connection: Mutex::new(sqlite::open(dir, FILE, &MIGRATIONS)?), _lock: None })
+    }
+
+    /// Opens the memory for the one who signs; nobody else may meanwhile.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), or another process signs.
+    pub fn open_alone(dir: &Path) -> Result<Self> {
+        let heads = Self::open(dir)?;
+        Ok(Heads { _lock: Some(Lock::take(dir)?), ..heads })
+    }
+
+    /// Opens a memory that is there.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), or there is none.
+    pub fn open_existing(dir: &Path) -> Result<Self> {
+        if RealDisk::new(dir).stat(FILE).is_err() {
+            let dir = dir.display();
+            return Err(Error::Invalid(format!("{dir} is not the folder of a signer or a witness")));
+        }
+        Self::open(dir)
+    }
+
+    /// Whether something of this log was signed.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn knows(&self, origin: &str) -> Result<bool> {
+        let count = "SELECT count(*) FROM heads WHERE origin = ?1";
+        let count: i64 =
+            self.connection().query_row(count, [origin], |row| row.get(0)).map_err(failed)?;
+        Ok(count > 0)
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
         // A transaction is whole or was rolled back.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers the head that `decide` makes of the last one, if it makes one. Deciding and

@@ -226,11 +226,38 @@ impl Writer {
         compact::vacuum(&self.writing(), grace).await
     }
 
+    /// A hold that is about nothing protects nothing, and nobody would notice.
+    fn check_hold(&self, hold: &Hold) -> Result<()> {
+        if !keys::clusters(&*self.disk)?.contains(&hold.cluster) {
+            let why = format!("there is no cluster {} in the record", hold.cluster);
+            return Err(Error::Invalid(why));
+        }
+        let instant = |text: &Option<String>| match text {
+            None => Ok(None),
+            Some(text) => time::parse(text).map(Some).ok_or_else(|| {
+                Error::Invalid(format!("{text:?} is no time; write 2026-01-31T00:00:00Z"))
+            }),
+        };
+        match (instant(&hold.since)?, instant(&hold.until)?) {
+            (Some(since), Some(until)) if until < since => {
+                Err(Error::Invalid("the hold ends before it begins".into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Puts a hold on events, or takes one away.
     ///
     /// # Errors
     /// There is one of this name already, or none.
     pub async fn hold(&self, name: &str, hold: Option<Hold>, reason: &str) -> Result<()> {
+        let is_text = |text: &str| !text.trim().is_empty() && !text.contains(char::is_control);
+        if !is_text(name) || !is_text(reason) {
+            return Err(Error::Invalid("a hold has a name and a reason, of one line".into()));
+        }
+        if let Some(hold) = &hold {
+            self.check_hold(hold)?;
+        }
         let known = meta::standing(&*self.disk)?.holds.contains_key(name);
         let (name, reason) = (name.to_owned(), reason.to_owned());
         let record = match hold {

@@ -70,6 +70,10 @@ pub struct Verification {
     pub findings: Vec<Finding>,
     /// How many there are in all.
     pub findings_in_all: u64,
+    /// Logs that were frozen, and those that went on, in sentences for the user.
+    pub reopened: Vec<String>,
+    /// Whether others have signed checkpoints, too.
+    pub has_cosigned: bool,
     /// Whether the policy believes no log for the signatures alone that the record itself can make.
     pub detects_rewriting: bool,
 }
@@ -149,6 +153,16 @@ impl Log {
     }
 }
 
+/// That a log was frozen, in a sentence.
+fn reopened(record: &Record, received: &str) -> Option<String> {
+    let Record::Reopen { frozen, checkpoint, origin, reason } = record else { return None };
+    let size = checkpoint.lines().nth(1).unwrap_or("?");
+    Some(format!(
+        "reopened on {received}: {frozen} was frozen at {size} leaves, {origin} goes on; reason: \
+         {reason}"
+    ))
+}
+
 /// What the meta log says.
 #[derive(Default)]
 struct Said {
@@ -218,6 +232,7 @@ impl Reader {
                 let what = "it cannot be read; the next start of a writer makes it again";
                 verification.file(&format!("ledger/{name}/edge"), &what);
             }
+            verification.has_cosigned |= signed.cosigned.is_some();
             let Some(policy) = wanted.policy else { return Ok(Log::of(signed, None)) };
             let believed = signed.believed(policy)?.clone();
             verification.detects_rewriting &= policy.open(&signed.note).is_err();
@@ -296,7 +311,10 @@ impl Reader {
                 Ok(MetaEntry { record: Record::Seal(seal), .. }) => {
                     said.seals.insert(seal.path.clone(), seal);
                 }
-                Ok(MetaEntry { record, .. }) => said.standing.follow(record),
+                Ok(MetaEntry { record, received, .. }) => {
+                    verification.reopened.extend(reopened(&record, &received));
+                    said.standing.follow(record);
+                }
                 Err(error) => wrong(seq, seq, format!("it is no record: {error}")),
             }
         }

@@ -273,8 +273,8 @@ impl Writer {
     }
 
     pub(crate) fn writing(&self) -> compact::Writing<'_> {
-        let Writer { shared, tables, store, ledger, .. } = self;
-        compact::Writing { shared, tables, store, ledger }
+        let Writer { shared, tables, store, ledger, disk, .. } = self;
+        compact::Writing { shared, tables, store, ledger, disk }
     }
 
     /// Adds records to the meta log; when it returns, they are durable and signed.

@@ -1,8 +1,6 @@
 //! `whodid signer` and `whodid witness`: processes that sign checkpoints of records that they do not
 //! hold, and the keys that they sign with.
 
-use std::path::Path;
-
 use whodid_server::{Cosigner, CosignerSettings, Role, policy_lines};
 use whodid_store::Heads;
 use whodid_tlog::note::{Kind, Verifier};
@@ -16,7 +14,7 @@ use crate::output::print;
 pub async fn signer(command: SignerCommand, config: &Config) -> Result<(), Failure> {
     match command {
         SignerCommand::Policy(args) => {
-            let keys = heads(&args.data_dir)?.keys()?;
+            let keys = Heads::open_existing(&args.data_dir)?.keys()?;
             if keys.is_empty() {
                 return Err(Failure::NothingFound("no log has been signed here yet".into()));
             }
@@ -39,7 +37,7 @@ pub async fn signer(command: SignerCommand, config: &Config) -> Result<(), Failu
 pub async fn witness(command: WitnessCommand, config: &Config) -> Result<(), Failure> {
     match command {
         WitnessCommand::Policy(args) => {
-            let key = heads(&args.data_dir)?.key(&args.name, Kind::Cosignature)?;
+            let key = Heads::open(&args.data_dir)?.key(&args.name, Kind::Cosignature)?;
             print(&policy_lines(&[key]))?;
             Ok(())
         }
@@ -51,10 +49,6 @@ pub async fn witness(command: WitnessCommand, config: &Config) -> Result<(), Fai
             serve(settings, config).await
         }
     }
-}
-
-fn heads(data_dir: &Path) -> Result<Heads, Failure> {
-    Ok(Heads::open(data_dir)?)
 }
 
 fn one_identity(

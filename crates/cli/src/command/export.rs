@@ -21,6 +21,7 @@ use super::{now, open, query};
 use crate::args::ExportArgs;
 use crate::failure::Failure;
 use crate::output::print;
+use crate::output::say;
 
 /// Checks a bundle with Python's standard library and openssl.
 const VERIFIER: &str = include_str!("export/verify.py");
@@ -40,7 +41,7 @@ pub async fn run(args: ExportArgs) -> Result<(), Failure> {
         return Err(Failure::NothingFound(format!("nothing matches {}", search.query)));
     }
     if found.left_out > 0 {
-        eprintln!("{} older matches left out; --limit 0 takes all", found.left_out);
+        say!("{} older matches left out; --limit 0 takes all", found.left_out);
     }
     let reader = Reader::open_dir(&args.store.dir())?;
     let mut bundle = Bundle::new(&args.out)?;

@@ -23,7 +23,8 @@ pub async fn run(command: LedgerCommand) -> Result<(), Failure> {
                 let Reopened { frozen, kept, origin } = reopened;
                 print(&format!(
                     "frozen: {frozen}; its files are kept in {kept}\ngoes on as: {origin}; give \
-                     auditors its key: whodid ledger policy\n"
+                     auditors its key, from `whodid signer policy` if a signer has it, else from \
+                     `whodid ledger policy`\n"
                 ))?;
             }
         }

@@ -22,6 +22,10 @@ pub async fn run(args: ProveArgs) -> Result<(), Failure> {
     let source = Source::open(Place::Record(args.store.clone())).await?;
     let id = source.find(&args.id).await?;
     let reader = Reader::open_dir(&args.store.dir())?;
+    let ends = reader.snapshot().await?.ends();
+    if ends.get(&id.cluster).is_none_or(|end| *end <= id.seq) {
+        return Err(Failure::NothingFound(format!("there is no event {id}")));
+    }
     let evidence = evidence(&reader, &id.cluster, &[id.seq].into()).await?;
     let [Proven { leaf, proof: held }] = evidence.proven() else {
         return Err(Failure::Unavailable(format!("{id} is not in the record")));

@@ -3,13 +3,13 @@
 
 use whodid_event::time;
 use whodid_server::Retained;
-use whodid_store::{Hold, Options, Plan, Reader, VACUUM_GRACE, Writer, check_cluster};
+use whodid_store::{Hold, Options, Plan, Reader, UNIT_LEAVES, VACUUM_GRACE, Writer};
 
 use super::now;
 use crate::args::{HoldCommand, RetentionArgs};
 use crate::failure::Failure;
-use crate::output::print;
-use crate::output::table::Table;
+use crate::output::{cell, print};
+use crate::output::table::{NONE, Table};
 
 pub async fn run(args: RetentionArgs) -> Result<(), Failure> {
     let dir = args.store.dir();
@@ -35,7 +35,9 @@ pub async fn run(args: RetentionArgs) -> Result<(), Failure> {
 /// What goes, a cluster a line.
 fn shown(plans: &[Plan], title: &'static str) -> Result<String, Failure> {
     if plans.is_empty() {
-        return Err(Failure::NothingFound("nothing is past its retention".into()));
+        return Err(Failure::NothingFound(format!(
+            "nothing is past its retention; events go in units of {UNIT_LEAVES}, and the newest stay"
+        )));
     }
     let mut table = Table::new(["CLUSTER", title, "EVENTS", "TAKEN IN UNTIL", "BYTES", "HELD BY"]);
     for plan in plans {
@@ -47,7 +49,7 @@ fn shown(plans: &[Plan], title: &'static str) -> Result<String, Failure> {
             (to - from).to_string(),
             if is_any { time::format(*last_received) } else { String::new() },
             bytes.to_string(),
-            held_by.clone().unwrap_or_default(),
+            cell(held_by.as_deref().unwrap_or(NONE)),
         ]);
     }
     Ok(table.print(true))
@@ -58,20 +60,16 @@ pub async fn hold(command: HoldCommand) -> Result<(), Failure> {
         HoldCommand::List(store) => return list(&Reader::open_dir(&store.dir())?),
         HoldCommand::Release(args) => (args.store, args.name, None, args.reason),
         HoldCommand::Add(args) => {
-            check_cluster(&args.cluster)?;
-            for instant in [&args.since, &args.until].into_iter().flatten() {
-                time::parse(instant).ok_or_else(|| {
-                    Failure::Usage(format!("{instant:?} is no time; write 2026-01-31T00:00:00Z"))
-                })?;
-            }
             let hold = Hold { cluster: args.cluster, since: args.since, until: args.until };
             (args.store, args.name, Some(hold), args.reason)
         }
     };
     Reader::open_dir(&store.dir())?;
     let writer = Writer::open_dir(&store.dir(), Options::default()).await?;
+    let said = if hold.is_some() { "held" } else { "released" };
     writer.hold(&name, hold, &reason).await?;
     writer.close().await?;
+    print(&format!("{said}: {}\n", cell(&name)))?;
     Ok(())
 }
 
@@ -82,7 +80,7 @@ fn list(reader: &Reader) -> Result<(), Failure> {
     }
     let mut table = Table::new(["NAME", "CLUSTER", "SINCE", "UNTIL"]);
     for (name, Hold { cluster, since, until }) in holds {
-        table.row(vec![name, cluster, since.unwrap_or_default(), until.unwrap_or_default()]);
+        table.row(vec![cell(&name), cluster, since.unwrap_or_default(), until.unwrap_or_default()]);
     }
     print(&table.print(true))?;
     Ok(())

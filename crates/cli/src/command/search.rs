@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::output::events::{Columns, Event, table};
 use crate::output::{Look, csv, json_line, pretty, print, yaml};
+use crate::output::say;
 
 /// Events are fetched and printed this many at a time.
 const SHARE: usize = 1_000;
@@ -65,7 +66,7 @@ async fn remote(
     }
     show(&found.items, args.output, look, columns)?;
     if found.left_out > 0 {
-        eprintln!("{} older matches left out; --until pages back", found.left_out);
+        say!("{} older matches left out; --until pages back", found.left_out);
     }
     Ok(())
 }
@@ -79,7 +80,7 @@ fn nothing_matches(query: &str) -> Failure {
 
 fn say_left_out(left_out: u64) {
     if left_out > 0 {
-        eprintln!("{left_out} older matches left out; --limit 0 shows all, --until pages back");
+        say!("{left_out} older matches left out; --limit 0 shows all, --until pages back");
     }
 }
 
@@ -150,7 +151,7 @@ async fn raw(engine: &Engine, ids: &[EventId]) -> Result<(), Failure> {
                     out.write_all(&bytes)?;
                     out.write_all(b"\n")?;
                 }
-                Err(error) => eprintln!("warning: {id}: {error}"),
+                Err(error) => say!("warning: {id}: {error}"),
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::output::events::{Columns, Event, line, table};
 use crate::output::{Look, json_line, print};
+use crate::output::say;
 
 /// Waits between tries double up to this.
 const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -83,7 +84,7 @@ impl Tail {
                 // Nobody is told to wait for a server that never was there.
                 Err(Failure::Unavailable(why)) if place.is_some() => {
                     if wait == WAIT_MIN {
-                        eprintln!("{why}; waiting for it to come back");
+                        say!("{why}; waiting for it to come back");
                     }
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(WAIT_MAX);
@@ -107,7 +108,7 @@ impl Tail {
             *wait = WAIT_MIN;
             match message {
                 Some(Message::Event(event)) => self.show(&event)?,
-                Some(Message::Missed { events, after, .. }) => eprintln!(
+                Some(Message::Missed { events, after, .. }) => say!(
                     "reading was too slow: {events} events were left out; `--after {after}` shows \
                      what is among them"
                 ),

@@ -10,7 +10,8 @@ use whodid_store::{Finding, Reader, Verification, Wanted};
 
 use crate::args::VerifyArgs;
 use crate::failure::Failure;
-use crate::output::print;
+use crate::output::{print, sentence};
+use crate::output::say;
 
 mod part;
 mod proof;
@@ -46,16 +47,18 @@ async fn record(args: &VerifyArgs) -> Result<(), Failure> {
     let verified = verified.await;
     bar.finish_and_clear();
     let verified = verified?;
-    if verified.logs.is_empty() && verified.findings.is_empty() {
+    // The meta log is always there.
+    let is_nothing = verified.logs.len() <= 1 && verified.events == 0;
+    if is_nothing && verified.findings.is_empty() {
         let of = args.cluster.as_ref().map_or(String::new(), |cluster| format!(" of {cluster}"));
         return Err(Failure::NothingFound(format!("there is no event{of} to verify")));
     }
     for finding in &verified.findings {
-        eprintln!("{}", line(finding));
+        say!("{}", line(finding));
     }
     let shown = verified.findings.len() as u64;
     if verified.findings_in_all > shown {
-        eprintln!("and {} more", verified.findings_in_all - shown);
+        say!("and {} more", verified.findings_in_all - shown);
     }
     print(&summary(&verified, policy.is_some()))?;
     match verified.findings_in_all {
@@ -118,10 +121,19 @@ fn summary(verified: &Verification, has_policy: bool) -> String {
             unsigned => writeln!(text, "; {unsigned} more are not signed yet"),
         };
     }
+    for reopened in &verified.reopened {
+        let _written = writeln!(text, "{}", sentence(reopened));
+    }
     if !has_policy {
         text.push_str(
             "The keys were taken from the record itself; --policy names those that you were given.\n",
         );
+        if verified.has_cosigned {
+            text.push_str("Others have signed it, too: ask them for their keys (`whodid signer policy`).\n");
+        }
+    }
+    if verified.findings_in_all > 0 {
+        return text;
     }
     text.push_str(if verified.detects_rewriting {
         "Custody: detects rewriting. The policy asks for signatures that the record alone cannot \

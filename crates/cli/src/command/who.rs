@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::output::events::{Columns, object, table};
 use crate::output::table::UNKNOWN;
 use crate::output::{Look, cell, print};
+use crate::output::say;
 
 pub async fn run(args: WhoArgs) -> Result<(), Failure> {
     let verb: Verb = args.verb.parse().map_err(|error| Failure::Usage(format!("{error}")))?;
@@ -66,10 +67,10 @@ async fn show(engine: &Engine, answer: &Answer, args: &WhoArgs) -> Result<(), Fa
         list(engine, &ids, args.output, &look, columns).await?;
     }
     if answer.left_out > 0 {
-        eprintln!("{} older ones left out; --limit 0 shows all", answer.left_out);
+        say!("{} older ones left out; --limit 0 shows all", answer.left_out);
     }
     if answer.attempts > 0 {
-        eprintln!(
+        say!(
             "{} more attempts failed, were denied or were dry runs; --attempts shows them",
             answer.attempts
         );

@@ -130,3 +130,57 @@ fn a_log_is_reopened() {
     let raw = record.run(&["ingest", "status"]).ok();
     assert!(raw.contains("whodid/ledger"), "{raw}");
 }
+
+#[test]
+fn a_part_of_the_record_is_verified() {
+    let record = Record::of_captures();
+    let kept = fs::read(record.dir().join("ledger/default/checkpoint")).unwrap();
+    let kept = record.file("kept", &kept);
+    let more = record.run(&["show", "default/1", "-o", "raw"]).ok();
+    let more = record.file("more.jsonl", more.replacen("\"auditID\":\"", "\"auditID\":\"f", 1).as_bytes());
+    record.run(&["import", "--redaction", "off", &more]).ok();
+    for (events, says) in [("default/7", "1 events"), ("default/250..800", "550 events")] {
+        let out = record.run(&["verify", "--events", events]).ok();
+        assert!(out.contains(says), "{out}");
+    }
+    let out = record.run(&["verify", "--checkpoint", &kept]).ok();
+    assert!(out.contains("has grown from 11825 leaves to 11826"), "{out}");
+    for (args, code) in [
+        (["verify", "--events", "default/11826"], 1),
+        (["verify", "--events", "nobody/0"], 1),
+        (["verify", "--events", "default"], 2),
+        (["verify", "--checkpoint", "/no/such/file"], 2),
+    ] {
+        assert_eq!(record.run(&args).code, code, "{args:?}");
+    }
+    // Of another record, or of this one before it was written anew.
+    let other = Record::of(&["no event either".to_owned()]);
+    let foreign = fs::read(other.dir().join("ledger/default/checkpoint")).unwrap();
+    let foreign = record.file("foreign", &foreign);
+    assert_eq!(record.run(&["verify", "--checkpoint", &foreign]).code, 1);
+    let forged = fs::read_to_string(&kept).unwrap().replacen("11825", "11824", 1);
+    let forged = record.file("forged", forged.as_bytes());
+    assert_eq!(record.run(&["verify", "--checkpoint", &forged]).code, 1);
+}
+
+#[test]
+fn nothing_goes_that_is_held_or_young() {
+    let record = Record::of_captures();
+    for more in [&["--apply"] as &[&str], &[]] {
+        let ran = record.run(&[&["retention", "--retain", "*=1d"], more].concat());
+        assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+        assert!(ran.err.contains("nothing is past its retention"), "{}", ran.err);
+    }
+    let wrong = record.run(&["retention", "--retain", "default=soon"]);
+    assert!(wrong.code == 2 && wrong.err.contains("CLUSTER=AGE"), "{}", wrong.err);
+    let add = ["hold", "add", "case-17", "--cluster", "default", "--reason", "court order"];
+    record.run(&add).ok();
+    assert_eq!(record.run(&add).code, 2);
+    let out = record.run(&["hold", "list"]).ok();
+    assert!(out.contains("case-17"), "{out}");
+    record.run(&["hold", "release", "case-17", "--reason", "closed"]).ok();
+    assert_eq!(record.run(&["hold", "list"]).code, 1);
+    let since = [&add as &[&str], &["--since", "yesterday"]].concat();
+    assert_eq!(record.run(&since).code, 2);
+    record.run(&["verify"]).ok();
+}

@@ -139,16 +139,23 @@ async fn what_was_signed_elsewhere_cannot_be_taken_back() {
     domain.copy("yesterday", "other");
     domain.add("other", 400, 50).await;
     let refused = domain.serve("other", vec![]).await.unwrap_err().to_string();
-    assert!(refused.contains("was rewritten"), "{refused}");
+    assert!(refused.contains("has signed"), "{refused}");
     domain.add("other", 500, 50).await;
     let refused = domain.serve("other", vec![]).await.unwrap_err().to_string();
-    assert!(refused.contains("the record was rewritten"), "{refused}");
+    assert!(refused.contains("was rewritten"), "{refused}");
     // A person decides to go on; the signer begins another log.
     let names = ["prod".to_owned(), "meta".to_owned()];
     whodid_store::reopen_dir(&domain.path("back"), &names, "a copy was put back").await.unwrap();
     domain.serve("back", vec![]).await.unwrap();
-    let policy = format!("{}quorum none\n", domain.policy(&domain.signer).await);
-    assert_eq!(size(&domain.verify("back", &policy).await, "/prod/2"), (301, 0));
+    let newer = format!("{}quorum none\n", domain.policy(&domain.signer).await);
+    let verified = domain.verify("back", &newer).await;
+    assert_eq!(size(&verified, "/prod/2"), (301, 0));
+    let says = |said: &String| said.contains("/prod was frozen at 300 leaves");
+    assert!(verified.reopened.iter().any(says), "{:?}", verified.reopened);
+    // From now on nobody signs the log that was frozen.
+    domain.add("store", 600, 10).await;
+    domain.serve("store", vec![]).await.unwrap();
+    assert_eq!(size(&domain.verify("store", &policy).await, "/prod"), (350, 10));
     // A signer that forgets is the control: it takes what was put back.
     let key = Writer::open_dir(&domain.path("yesterday"), options()).await.unwrap();
     let role = Role::Signer(vec![key.store_signer().unwrap().verifier().clone()]);

@@ -2,7 +2,7 @@
 //! small, so its entries are kept as tlog-tiles lays them out: full bundles in files that never
 //! change, and those of the unfinished bundle in one file that is replaced.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
@@ -301,14 +301,33 @@ pub(crate) fn entries_from(disk: &dyn Disk, from: u64) -> Result<Vec<Vec<u8>>> {
 /// A file of the meta log is damaged.
 pub(crate) fn standing(disk: &dyn Disk) -> Result<Standing> {
     let mut standing = Standing::default();
-    let Some((_, policy)) = log::policy(disk, NAME)? else { return Ok(standing) };
-    let signed = log::checkpoint(disk, NAME, &policy)?.1.head.size;
-    let signed = usize::try_from(signed).unwrap_or(usize::MAX);
-    for entry in entries_from(disk, 0)?.iter().take(signed) {
-        let entry: MetaEntry = serde_json::from_slice(entry).map_err(|_| damaged(UNFINISHED))?;
-        standing.follow(entry.record);
-    }
+    signed(disk)?.into_iter().for_each(|record| standing.follow(record));
     Ok(standing)
+}
+
+/// What the bytes of files were, by their paths.
+///
+/// # Errors
+/// A file of the meta log is damaged.
+pub(crate) fn seals(disk: &dyn Disk) -> Result<HashMap<String, Seal>> {
+    let seal = |record| match record {
+        Record::Seal(seal) => Some((seal.path.clone(), seal)),
+        _ => None,
+    };
+    Ok(signed(disk)?.into_iter().filter_map(seal).collect())
+}
+
+/// The records that are signed, in order.
+fn signed(disk: &dyn Disk) -> Result<Vec<Record>> {
+    let Some((_, policy)) = log::policy(disk, NAME)? else { return Ok(Vec::new()) };
+    let size = log::checkpoint(disk, NAME, &policy)?.1.head.size;
+    let entries = entries_from(disk, 0)?;
+    let entries = entries.iter().take(usize::try_from(size).unwrap_or(usize::MAX));
+    let record = |entry: &Vec<u8>| {
+        let entry: MetaEntry = serde_json::from_slice(entry).map_err(|_| damaged(UNFINISHED))?;
+        Ok(entry.record)
+    };
+    entries.map(record).collect()
 }
 
 /// The unfinished bundle, and the leaf that it begins with.

@@ -7,7 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use whodid_tlog::proof::Head;
 use whodid_tlog::range::{Node, Nodes};
-use whodid_tlog::{Checkpoint, CompactRange, Hash, Note, Policy, ProofFile, Tile, proof, tile};
+use whodid_tlog::{
+    Checkpoint, CompactRange, Hash, Note, Policy, ProofFile, Tile, checkpoint, note, policy, proof,
+    tile,
+};
 
 use super::{log, meta};
 use super::tree::Tree;
@@ -53,6 +56,11 @@ impl Evidence {
     /// What it says.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.signed.checkpoint
+    }
+
+    /// Whether others have signed a checkpoint of the log, too.
+    pub fn is_cosigned(&self) -> bool {
+        self.signed.cosigned.is_some()
     }
 
     /// Takes the newest checkpoint that a policy believes.
@@ -177,7 +185,23 @@ impl Signed {
         let cosigned = cosigned.map(|(note, cosigned)| policy.open(note).map(|_| cosigned));
         own.or_else(|why| cosigned.unwrap_or(Err(why))).map_err(|error| {
             let file = if self.cosigned.is_some() { log::COSIGNED } else { log::CHECKPOINT };
-            log::unbelieved(&self.name, file, &format!("by the policy given: {error}"))
+            let why = match &error {
+                policy::Error::Log(checkpoint::Error::Origin { .. }) => format!(
+                    "the policy does not name {}; a log that began since is in a newer policy: ask \
+                     who gave you this one",
+                    self.checkpoint.origin
+                ),
+                policy::Error::Log(checkpoint::Error::Note(note::Error::Unsigned(_))) => {
+                    "nobody whom the policy names has signed it: a signer elsewhere has not yet, or \
+                     the policy is of other keys"
+                        .to_owned()
+                }
+                policy::Error::Quorum(_) => {
+                    format!("{error}: too few witnesses have seen it yet, or others than these")
+                }
+                _ => return log::unbelieved(&self.name, file, &error),
+            };
+            Error::Format { path: log::path(&self.name, file), why }
         })
     }
 

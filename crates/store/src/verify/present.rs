@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use whodid_tlog::{Note, Policy};
+use whodid_tlog::{Checkpoint, Note, Policy, Verifier};
 
 use super::{Verification, Wanted};
 use crate::disk::Disk;
@@ -43,7 +43,10 @@ pub(super) fn check(
         };
         let is_about = |name: &str| name.split('/').next().is_some_and(is_wanted);
         if name.is_some_and(is_about) {
-            let what = format!("the policy names the log {}, and it is not there", log.name());
+            let what = format!(
+                "the policy names the log {}, and nothing that it signed is there",
+                log.name()
+            );
             verification.file(log::FOLDER, &what);
         }
     }
@@ -55,15 +58,18 @@ fn cluster_of(path: &str) -> Option<&str> {
     path.split('/').nth(1)?.strip_prefix("cluster=")
 }
 
-/// The logs whose checkpoints the policy believes, frozen ones too: folder and origin.
+/// The logs of the policy that have signed a checkpoint here, frozen ones too: folder and origin.
 fn origins(disk: &dyn Disk, policy: &Policy) -> Result<Vec<(String, String)>> {
     let mut origins = Vec::new();
     for folder in log::folders(disk)? {
         for file in [log::CHECKPOINT, log::COSIGNED] {
             let note = log::read(disk, &folder, file)?;
             let note = note.and_then(|note| Note::parse(&String::from_utf8(note).ok()?).ok());
-            let checkpoint = note.and_then(|note| policy.open(&note).ok());
-            origins.extend(checkpoint.map(|checkpoint| (folder.clone(), checkpoint.origin)));
+            let Some(note) = note else { continue };
+            // Whether enough witnesses have seen it is looked at elsewhere.
+            let is_its = |log: &&Verifier| Checkpoint::open(&note, log).is_ok();
+            let log = policy.logs().iter().find(is_its);
+            origins.extend(log.map(|log| (folder.clone(), log.name().to_owned())));
         }
     }
     Ok(origins)

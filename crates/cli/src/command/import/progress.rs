@@ -1,6 +1,7 @@
 //! Progress of an import on a terminal: how much of the files is read, events per second, time
 //! left. Elsewhere nothing is shown.
 
+use crate::output::say;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,7 +55,7 @@ impl Progress {
 
     /// Says something on stderr without disturbing the bar.
     pub fn say(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
+        self.bar.suspend(|| say!("{line}"));
     }
 
     /// Takes the bar away.

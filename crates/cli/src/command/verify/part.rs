@@ -99,7 +99,11 @@ pub async fn grown(args: &VerifyArgs, kept: &Path) -> Result<(), Failure> {
     let newest = record.newest(name).await?;
     let new = newest.checkpoint();
     if new.origin != old.origin {
-        return Err(refuted(&format!("{} was frozen, and {} goes on", old.origin, new.origin)));
+        return Err(refuted(&format!(
+            "it was signed over {} leaves of {}, which was frozen, and {} goes on; `whodid verify` \
+             says at how many leaves, and why",
+            old.head.size, old.origin, new.origin
+        )));
     }
     if old.head.size > new.head.size {
         return Err(refuted(&format!(
