@@ -214,6 +214,9 @@ impl<S: Sink> Tail<S> {
         let has_changed = !gone.is_empty();
         if self.is_listing_due(has_changed)? {
             self.discover()?;
+            // Before anything is handed over: who is killed in between would never know that there
+            // was a file, and not record that it went away.
+            self.save_notes(self.clock.now());
         }
         for open in gone {
             self.settle(open)?;
@@ -226,11 +229,16 @@ impl<S: Sink> Tail<S> {
         let now = self.clock.now();
         self.note_all(now);
         self.record_gaps(now)?;
-        // Without notes, only a loss would go unnoticed.
+        self.save_notes(now);
+        Ok(has_moved)
+    }
+
+    /// Writes down what is known of the files. Without that, only a loss would go unnoticed.
+    fn save_notes(&mut self, now: Micros) {
+        self.note_all(now);
         if let Err(error) = self.notes.save() {
             tracing::warn!(log = %self.log.display(), %error, "notes cannot be written");
         }
-        Ok(has_moved)
     }
 
     /// Takes out the files whose content has gone although they are still there: copied elsewhere

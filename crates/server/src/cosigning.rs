@@ -170,7 +170,8 @@ impl Cosigning {
             let mut sent = note.clone();
             sent.add(key.sign(note.text(), 0));
             // Witnesses know the log by the signer's key; without it, they have nothing to see.
-            let signatures = signer.ask(name, &evidence, &sent).await.map_err(|fault| vec![fault])?;
+            let signatures =
+                signer.ask(name, &evidence, &sent).await.map_err(|fault| vec![fault])?;
             signatures.into_iter().for_each(|signature| note.add(signature));
         }
         let mut faults = Vec::new();

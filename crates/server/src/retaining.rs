@@ -167,7 +167,13 @@ fn look(app: &App, rules: &[Retained], may_warn: bool) {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let days = (max - bytes) as f64 / growth as f64;
         if may_warn && days <= ALARM_DAYS {
-            tracing::error!(cluster, bytes, max, days, "no events will be taken in when it is full");
+            tracing::error!(
+                cluster,
+                bytes,
+                max,
+                days,
+                "no events will be taken in when it is full"
+            );
         } else if may_warn && days <= WARN_DAYS {
             tracing::warn!(cluster, bytes, max, days, "it will be full");
         }
@@ -209,8 +215,21 @@ mod tests {
             assert_eq!(text.parse(), Ok(wanted), "{text}");
         }
         let wrong = [
-            "", "prod", "prod=", "=400d", "a b=1d", "a=0d", "a=1d,2d", "a=1d,prune", "a=-1d",
-            "a=+1d", "a=1m", "a=1Gi,2Gi", "a=1Gi,prune,refuse", "a=99999999999999y", "meta=1d",
+            "",
+            "prod",
+            "prod=",
+            "=400d",
+            "a b=1d",
+            "a=0d",
+            "a=1d,2d",
+            "a=1d,prune",
+            "a=-1d",
+            "a=+1d",
+            "a=1m",
+            "a=1Gi,2Gi",
+            "a=1Gi,prune,refuse",
+            "a=99999999999999y",
+            "meta=1d",
         ];
         for text in wrong {
             assert!(text.parse::<Retained>().is_err(), "{text}");

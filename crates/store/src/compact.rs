@@ -264,8 +264,7 @@ async fn replace(
 ) -> Result<()> {
     let Writing { shared, tables, store, ledger, .. } = writing;
     put_file(store, ledger, table.name(), &merged).await?;
-    let commit =
-        Commit { add: vec![merged.listed()], remove: group.to_vec(), ..Commit::default() };
+    let commit = Commit { add: vec![merged.listed()], remove: group.to_vec(), ..Commit::default() };
     let mut tables = tables.lock().await;
     match table {
         Table::Events => tables.events.commit(&commit).await?,

@@ -73,7 +73,9 @@ impl Heads {
     pub fn open_existing(dir: &Path) -> Result<Self> {
         if RealDisk::new(dir).stat(FILE).is_err() {
             let dir = dir.display();
-            return Err(Error::Invalid(format!("{dir} is not the folder of a signer or a witness")));
+            return Err(Error::Invalid(format!(
+                "{dir} is not the folder of a signer or a witness"
+            )));
         }
         Self::open(dir)
     }
@@ -153,7 +155,8 @@ impl Heads {
     /// As [`key`](Self::key).
     pub fn keys(&self) -> Result<Vec<Signer>> {
         let connection = self.connection();
-        let mut found = connection.prepare("SELECT secret FROM keys ORDER BY name").map_err(failed)?;
+        let mut found =
+            connection.prepare("SELECT secret FROM keys ORDER BY name").map_err(failed)?;
         let secrets = found.query_map([], |row| row.get::<_, String>(0)).map_err(failed)?;
         secrets.map(|secret| read(&secret.map_err(failed)?)).collect()
     }

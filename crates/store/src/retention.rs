@@ -158,11 +158,7 @@ impl Reader {
     ///
     /// # Errors
     /// The record cannot be read.
-    pub async fn retention(
-        &self,
-        rule: impl Fn(&str) -> Rule,
-        now: Micros,
-    ) -> Result<Vec<Plan>> {
+    pub async fn retention(&self, rule: impl Fn(&str) -> Rule, now: Micros) -> Result<Vec<Plan>> {
         let snapshot = self.snapshot().await?;
         plans(&snapshot, &self.holds()?, rule, now)
     }
@@ -192,7 +188,8 @@ impl Writer {
     /// A hold forbids it, or the disk refuses; it can be repeated then.
     pub async fn prune(&self, plan: &Plan, reason: &str) -> Result<()> {
         let Plan { cluster, from, to, last_received, .. } = plan;
-        if to % UNIT_LEAVES != 0 || settled(&self.snapshot(), cluster)?.is_none_or(|end| end < *to) {
+        if to % UNIT_LEAVES != 0 || settled(&self.snapshot(), cluster)?.is_none_or(|end| end < *to)
+        {
             return Err(Error::Invalid(format!("leaf {to} of {cluster} is no place to prune to")));
         }
         let files = self.snapshot().files;
@@ -202,7 +199,9 @@ impl Writer {
         let of_cluster = holds.iter().filter(|(_, hold)| hold.cluster == *cluster);
         for (name, hold) in of_cluster {
             if going().any(|file| hold.covers(file.stats.received)) {
-                return Err(Error::Invalid(format!("the hold {name:?} forbids to prune {cluster}")));
+                return Err(Error::Invalid(format!(
+                    "the hold {name:?} forbids to prune {cluster}"
+                )));
             }
         }
         let record = Record::Prune {

@@ -93,14 +93,7 @@ impl Verification {
     }
 
     /// Says of a log whether its tree is the one that was signed.
-    fn close(
-        &mut self,
-        path: &str,
-        name: &str,
-        log: &Log,
-        blocks: &mut Blocks<'_>,
-        pruned: u64,
-    ) {
+    fn close(&mut self, path: &str, name: &str, log: &Log, blocks: &mut Blocks<'_>, pruned: u64) {
         let end = blocks.end();
         let (signed, believed) = match log {
             Log::Signed(signed) => (&signed.0, &signed.1),

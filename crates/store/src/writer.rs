@@ -112,12 +112,8 @@ impl Writer {
         let sequences = sequences(windows.await?, &watermarks, &recovered);
         let shared = Shared::default();
         let segments = ledger::Kept::segments(&live, &store, &disk);
-        let record = ledger::Kept {
-            segments,
-            watermarks: &watermarks,
-            recovered: &recovered,
-            reopening,
-        };
+        let record =
+            ledger::Kept { segments, watermarks: &watermarks, recovered: &recovered, reopening };
         let made = known.clone().map_or_else(|| ledger::descriptor(&*disk), Ok)?;
         let ledger = ledger::open((&disk, &store), &made, &record, &shared, &options.clock).await?;
         // Written when all the rest is there: from then on, what is missing was taken away.

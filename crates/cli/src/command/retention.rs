@@ -8,8 +8,8 @@ use whodid_store::{Hold, Options, Plan, Reader, UNIT_LEAVES, VACUUM_GRACE, Write
 use super::now;
 use crate::args::{HoldCommand, RetentionArgs};
 use crate::failure::Failure;
-use crate::output::{cell, print};
 use crate::output::table::{NONE, Table};
+use crate::output::{cell, print};
 
 pub async fn run(args: RetentionArgs) -> Result<(), Failure> {
     let dir = args.store.dir();

@@ -9,8 +9,8 @@ use crate::args::{ListFormat, SearchArgs};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output::events::{Columns, Event, table};
-use crate::output::{Look, csv, json_line, pretty, print, yaml};
 use crate::output::say;
+use crate::output::{Look, csv, json_line, pretty, print, yaml};
 
 /// Events are fetched and printed this many at a time.
 const SHARE: usize = 1_000;

@@ -12,8 +12,8 @@ use crate::args::{ScopeArgs, TailArgs, TailFormat};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output::events::{Columns, Event, line, table};
-use crate::output::{Look, json_line, print};
 use crate::output::say;
+use crate::output::{Look, json_line, print};
 
 /// Waits between tries double up to this.
 const WAIT_MAX: Duration = Duration::from_secs(5);

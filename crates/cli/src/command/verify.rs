@@ -10,8 +10,8 @@ use whodid_store::{Finding, Reader, Verification, Wanted};
 
 use crate::args::VerifyArgs;
 use crate::failure::Failure;
-use crate::output::{print, sentence};
 use crate::output::say;
+use crate::output::{print, sentence};
 
 mod part;
 mod proof;
@@ -129,7 +129,9 @@ fn summary(verified: &Verification, has_policy: bool) -> String {
             "The keys were taken from the record itself; --policy names those that you were given.\n",
         );
         if verified.has_cosigned {
-            text.push_str("Others have signed it, too: ask them for their keys (`whodid signer policy`).\n");
+            text.push_str(
+                "Others have signed it, too: ask them for their keys (`whodid signer policy`).\n",
+            );
         }
     }
     if verified.findings_in_all > 0 {

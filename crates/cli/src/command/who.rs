@@ -9,9 +9,9 @@ use super::{narrowed, now, open};
 use crate::args::{ListFormat, WhoArgs};
 use crate::failure::Failure;
 use crate::output::events::{Columns, object, table};
+use crate::output::say;
 use crate::output::table::UNKNOWN;
 use crate::output::{Look, cell, print};
-use crate::output::say;
 
 pub async fn run(args: WhoArgs) -> Result<(), Failure> {
     let verb: Verb = args.verb.parse().map_err(|error| Failure::Usage(format!("{error}")))?;

@@ -137,7 +137,8 @@ fn a_part_of_the_record_is_verified() {
     let kept = fs::read(record.dir().join("ledger/default/checkpoint")).unwrap();
     let kept = record.file("kept", &kept);
     let more = record.run(&["show", "default/1", "-o", "raw"]).ok();
-    let more = record.file("more.jsonl", more.replacen("\"auditID\":\"", "\"auditID\":\"f", 1).as_bytes());
+    let more =
+        record.file("more.jsonl", more.replacen("\"auditID\":\"", "\"auditID\":\"f", 1).as_bytes());
     record.run(&["import", "--redaction", "off", &more]).ok();
     for (events, says) in [("default/7", "1 events"), ("default/250..800", "550 events")] {
         let out = record.run(&["verify", "--events", events]).ok();

@@ -28,6 +28,8 @@ struct Taken {
     troubles: u32,
     /// What happens while somebody asks how far files are.
     meanwhile: Option<Box<dyn FnOnce() + Send>>,
+    /// Whether the process is killed when the next portion was taken.
+    is_killed: bool,
     /// So long each portion takes, by this clock.
     slow: Option<(Micros, Arc<Time>)>,
 }
@@ -68,6 +70,9 @@ impl Sink for Record {
             taken.positions.retain(|known| known.id != position.id);
             taken.positions.push(position);
         }
+        let is_killed = std::mem::take(&mut taken.is_killed);
+        drop(taken);
+        assert!(!is_killed, "kill -9");
         Ok(())
     }
 }
@@ -248,6 +253,22 @@ fn renamed_as_kube_apiserver_does() {
     case.look();
     case.check();
     assert_eq!(case.gaps(), []);
+}
+
+#[test]
+fn killed_before_a_new_file_was_looked_at_to_its_end() {
+    let mut case = Case::new();
+    case.write(3);
+    case.record.0.lock().unwrap().is_killed = true;
+    let look = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| case.look()));
+    assert!(look.is_err());
+    let taken = fs::metadata(case.log()).unwrap().len();
+    case.write(2);
+    fs::remove_file(case.log()).unwrap();
+    case.restart(HOUR);
+    case.look();
+    case.wait(MISSING_MIN);
+    assert_eq!(case.gaps(), [("audit.log".to_owned(), taken, None)]);
 }
 
 #[test]

@@ -137,7 +137,9 @@ pub(super) fn edge(disk: &dyn Disk, name: &str) -> Result<Option<Tree>> {
 pub(super) fn has_begun(disk: &dyn Disk, name: &str) -> Result<bool> {
     let is_there = |file| Ok::<_, Error>(read(disk, name, file)?.is_some());
     let says_something = |note: Vec<u8>| note.split(|byte| *byte == b'\n').nth(1) != Some(b"0");
-    Ok(is_there(KEY)? || is_there(EDGE)? || read(disk, name, CHECKPOINT)?.is_some_and(says_something))
+    Ok(is_there(KEY)?
+        || is_there(EDGE)?
+        || read(disk, name, CHECKPOINT)?.is_some_and(says_something))
 }
 
 /// A checkpoint that is behind what was written after it.
@@ -264,9 +266,8 @@ impl Log {
         let (tree, files) = (Tree::default(), files.clone());
         let (name, signed): (Arc<str>, _) = (Arc::from(name), tree.head());
         let log = Log { name, files, tree, signed, covered: 0, signer };
-        let place = |file, text: String| {
-            log.files.store.replace(&path(&log.name, file), text.into_bytes())
-        };
+        let place =
+            |file, text: String| log.files.store.replace(&path(&log.name, file), text.into_bytes());
         place(CHECKPOINT, log.checkpoint()?.to_string())?;
         place(POLICY, policy_of(&log.signer))?;
         place(KEY, secret(&log.signer))?;

@@ -12,8 +12,8 @@ use whodid_tlog::{
     tile,
 };
 
-use super::{log, meta};
 use super::tree::Tree;
+use super::{log, meta};
 use crate::disk::Disk;
 use crate::entries::Disclosed;
 use crate::error::{Error, Result};
@@ -292,11 +292,7 @@ impl Signed {
     }
 
     /// The hashes of leaves of this log, from what holds them.
-    async fn leaf_hashes(
-        &self,
-        snapshot: &Snapshot,
-        range: Range<u64>,
-    ) -> Result<Vec<Hash>> {
+    async fn leaf_hashes(&self, snapshot: &Snapshot, range: Range<u64>) -> Result<Vec<Hash>> {
         if range.is_empty() {
             return Ok(Vec::new());
         }

@@ -21,10 +21,7 @@ pub(super) fn wrong(file: &DataFile, length: u64, rows: &FileStats) -> Vec<Strin
         (stated.time == rows.time, of("time", &stated.time, &rows.time)),
         (stated.twins == rows.twins, of("twins", &stated.twins, &rows.twins)),
         (file.path.starts_with(&folder), of("it is in", &folder, &file.path)),
-        (
-            file.day == day_text(rows.received.0),
-            of("day", &file.day, &day_text(rows.received.0)),
-        ),
+        (file.day == day_text(rows.received.0), of("day", &file.day, &day_text(rows.received.0))),
     ];
     checks.into_iter().filter(|(is_right, _)| !is_right).map(|(_, what)| what).collect()
 }

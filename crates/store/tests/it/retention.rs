@@ -7,8 +7,8 @@ use std::path::Path;
 
 use whodid_event::redact::RuleSet;
 use whodid_store::{
-    Clock, Hold, Limits, Options, Plan, Reader, Rule, SystemClock, Table, UNIT_LEAVES, Verification,
-    Wanted, Writer, reopen_dir,
+    Clock, Hold, Limits, Options, Plan, Reader, Rule, SystemClock, Table, UNIT_LEAVES,
+    Verification, Wanted, Writer, reopen_dir,
 };
 use whodid_tlog::Policy;
 
@@ -100,12 +100,15 @@ async fn what_is_past_its_retention_goes_and_proofs_stay() {
     let mut files = Vec::new();
     all_files(dir, &mut files);
     assert!(!files.iter().any(|path| path.contains("keys/c/000000000000.keys")), "{files:?}");
-    assert!(!files.iter().any(|path| path.contains("cluster=c") && path.contains("/000000000000000-")));
+    assert!(
+        !files.iter().any(|path| path.contains("cluster=c") && path.contains("/000000000000000-"))
+    );
 
     // A start without the edge makes the tree from what is left.
     fs::remove_file(dir.join("ledger/c/edge")).unwrap();
     let writer = self::writer(dir).await;
-    append(&writer, "c", &(EVENTS..EVENTS + 300).map(|i| event(1, i)).collect::<Vec<_>>(), 64).await;
+    append(&writer, "c", &(EVENTS..EVENTS + 300).map(|i| event(1, i)).collect::<Vec<_>>(), 64)
+        .await;
     writer.flush().await.unwrap();
     writer.compact().await.unwrap();
     writer.close().await.unwrap();

@@ -88,9 +88,8 @@ fn parse(text: &str) -> Result<(String, Range<u64>), Failure> {
 /// Verifies that the record has grown from a checkpoint that was kept elsewhere.
 pub async fn grown(args: &VerifyArgs, kept: &Path) -> Result<(), Failure> {
     let record = Record::open(args)?;
-    let refuted = |why: &dyn std::fmt::Display| {
-        Failure::Refuted(format!("{}: {why}", kept.display()))
-    };
+    let refuted =
+        |why: &dyn std::fmt::Display| Failure::Refuted(format!("{}: {why}", kept.display()));
     let note = Note::parse(&text(kept, note::NOTE_BYTES_MAX)?).map_err(|error| refuted(&error))?;
     let old = record.policy.open(&note).map_err(|error| refuted(&error))?;
     let prefix = &record.reader.descriptor().origin;
