@@ -32,8 +32,8 @@ memory = sqlite3.connect(sys.argv[1])
 empty = base64.b64encode(hashlib.sha256().digest()).decode()
 for key in sys.argv[2:]:
     origin = key.split('+')[0]
-    memory.execute('INSERT INTO log (origin, tree_size, tree_hash) VALUES (?, 0, ?)', (origin, empty))
-    memory.execute('INSERT INTO key (origin, key) VALUES (?, ?)', (origin, key))
+    memory.execute('INSERT INTO log VALUES (?, 0, ?)', (origin, empty))
+    memory.execute('INSERT INTO key VALUES (?, ?)', (origin, key))
 memory.commit()
 ";
 

@@ -193,7 +193,7 @@ impl Desk {
             if matches!(refusal, Refusal::Size(seen) if *seen <= leaves) {
                 tracing::debug!(log, leaves, %refusal, "a checkpoint does not follow yet");
             } else {
-                tracing::warn!(log, leaves, %refusal, "a checkpoint was refused: the log went back");
+                tracing::warn!(log, leaves, %refusal, "refused: the log went back");
             }
         }
         done

@@ -1,6 +1,6 @@
 //! Having checkpoints signed by others, while the server runs: a signer in another domain of trust
-//! first, whose signature witnesses then see. Taking events in never waits for any of them; that one
-//! refuses means that the record was put back or rewritten, and is said loudly.
+//! first, whose signature witnesses then see. Taking events in never waits for any of them; that
+//! one refuses means that the record was put back or rewritten, and is said loudly.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -161,8 +161,8 @@ pub(crate) struct Writing<'a> {
     pub(crate) disk: &'a Arc<dyn Disk>,
 }
 
-/// Files of the record, which are read to be written anew: what is not as it was sealed must not get
-/// a seal that it did not have.
+/// Files of the record, which are read to be written anew: what is not as it was sealed must not
+/// get a seal that it did not have.
 struct Sealed<'a> {
     store: &'a DiskStore,
     seals: HashMap<String, Seal>,

@@ -2,8 +2,8 @@
 //! any step, and deletes log files whose events are safe there. One per writer, in the background.
 //!
 //! Order: bodies file, its seal, bodies commit, events file, its seal, positions, events commit,
-//! tiles. With a seal everything is signed that there is. The commit of `events` is the only watermark; bodies that were committed
-//! before a crash are not written again.
+//! tiles. With a seal everything is signed that there is. The commit of `events` is the only
+//! watermark; bodies that were committed before a crash are not written again.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

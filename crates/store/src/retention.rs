@@ -1,6 +1,6 @@
 //! Retention: what of a cluster may go, oldest first and in whole units of the tree, and letting it
-//! go. That it went is in the meta log before; what is held stays. The trees stay whole: their tiles
-//! are kept, so that every proof and every checkpoint there ever was can still be checked.
+//! go. That it went is in the meta log before; what is held stays. The trees stay whole: their
+//! tiles are kept, so that every proof and every checkpoint there ever was can still be checked.
 
 use std::collections::BTreeMap;
 
@@ -181,8 +181,8 @@ impl Writer {
         plans(&self.snapshot(), &meta::standing(&*self.disk)?.holds, rule, now)
     }
 
-    /// Lets go what a plan says; when it returns, that it went is on record, and nothing finds it any
-    /// more. Files stay ten minutes for those who still read them.
+    /// Lets go what a plan says; when it returns, that it went is on record, and nothing finds it
+    /// any more. Files stay ten minutes for those who still read them.
     ///
     /// # Errors
     /// A hold forbids it, or the disk refuses; it can be repeated then.

@@ -1,5 +1,5 @@
-//! `whodid signer` and `whodid witness`: processes that sign checkpoints of records that they do not
-//! hold, and the keys that they sign with.
+//! `whodid signer` and `whodid witness`: processes that sign checkpoints of records that they do
+//! not hold, and the keys that they sign with.
 
 use whodid_server::{Cosigner, CosignerSettings, Role, policy_lines};
 use whodid_store::Heads;

@@ -192,8 +192,8 @@ impl Signed {
                     self.checkpoint.origin
                 ),
                 policy::Error::Log(checkpoint::Error::Note(note::Error::Unsigned(_))) => {
-                    "nobody whom the policy names has signed it: a signer elsewhere has not yet, or \
-                     the policy is of other keys"
+                    "nobody whom the policy names has signed it: a signer elsewhere has not yet, \
+                     or the policy is of other keys"
                         .to_owned()
                 }
                 policy::Error::Quorum(_) => {

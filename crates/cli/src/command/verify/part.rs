@@ -60,7 +60,7 @@ pub async fn events(args: &VerifyArgs, wanted: &str) -> Result<(), Failure> {
     });
     if root != Some(evidence.checkpoint().head.root) {
         return Err(Failure::Refuted(format!(
-            "the events of {wanted} are not those that were signed, or the tree around them is not; \
+            "the events of {wanted}, or the tree around them, are not those that were signed; \
              `whodid verify` says where"
         )));
     }
