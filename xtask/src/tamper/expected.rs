@@ -48,7 +48,9 @@ const EXPECTED: [(&str, [&str; 5]); 17] = [
     ("segment", ["FFFFF", "FFFFF", "FFFFF", "F-FFF", "---FF"]),
     ("cluster", ["F?FFF", "F?FFF", "FFFFF", "F?FFF", "F?FFF"]),
     ("seal", ["FFF-F", "F?F-F", "FFFFF", "F-F-F", "----F"]),
-    ("statistics", ["F?F--", "F?F--", "FFFF-", "F?F--", "F?F--"]),
+    // A start that compacts writes the file anew, and what is said of it is true again; without a
+    // key it does not come to that, as the file is not as it was sealed.
+    ("statistics", ["F?F--", "F?F--", "FFFF-", "F?F--", "F??--"]),
     // The rows are right, and only the way to them is wrong.
     ("filters", ["F?F--", "F?F--", "FFFF-", "F-F--", "-----"]),
     ("tail", ["-----", "-----", "FFFF-", "F-F--", "-----"]),
