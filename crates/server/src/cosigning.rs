@@ -172,7 +172,9 @@ impl Cosigning {
             // Witnesses know the log by the signer's key; without it, they have nothing to see.
             let signatures =
                 signer.ask(name, &evidence, &sent).await.map_err(|fault| vec![fault])?;
-            signatures.into_iter().for_each(|signature| note.add(signature));
+            for signature in signatures {
+                note.add(signature);
+            }
         }
         let mut faults = Vec::new();
         let signed = note.clone();

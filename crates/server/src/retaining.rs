@@ -121,7 +121,7 @@ pub(crate) async fn run(app: App, rules: Vec<Retained>, mut shutdown: watch::Rec
     let mut looks = 0_u64;
     let looks_per_prune = PRUNE_EVERY.as_secs() / LOOK_EVERY.as_secs();
     loop {
-        let is_hour = looks % looks_per_prune == 0;
+        let is_hour = looks.is_multiple_of(looks_per_prune);
         look(&app, &rules, is_hour);
         if is_hour && let Err(error) = prune(&app.writer, &rules).await {
             tracing::error!(%error, "what is too old cannot be deleted");

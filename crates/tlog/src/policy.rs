@@ -23,7 +23,7 @@ pub struct Policy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Member {
     /// With its URL, if the policy says it.
-    Witness(Verifier, Option<String>),
+    Witness(Box<Verifier>, Option<String>),
     /// So many of these.
     Group(usize, Vec<String>),
 }
@@ -61,7 +61,7 @@ impl Policy {
     /// The witnesses, each with the URL that checkpoints are sent to, if the policy says it.
     pub fn witnesses(&self) -> impl Iterator<Item = (&Verifier, Option<&str>)> {
         self.members.values().filter_map(|member| match member {
-            Member::Witness(witness, url) => Some((witness, url.as_deref())),
+            Member::Witness(witness, url) => Some((&**witness, url.as_deref())),
             Member::Group(..) => None,
         })
     }
@@ -113,7 +113,7 @@ impl Policy {
                     return Err("the witness's key is there already".to_owned());
                 }
                 let url = url.first().map(|url| (*url).to_owned());
-                self.name(name, Member::Witness(witness, url))?;
+                self.name(name, Member::Witness(Box::new(witness), url))?;
             }
             ["group", name, count, members @ ..] if !members.is_empty() => {
                 for member in members {

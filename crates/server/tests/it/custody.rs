@@ -79,7 +79,7 @@ impl Domain {
 
     /// Adds events to a store, without anybody who cosigns.
     async fn add(&self, name: &str, from: usize, count: usize) {
-        let writer = Writer::open_dir(&self.path(name), options()).await.unwrap();
+        let writer = Box::pin(Writer::open_dir(&self.path(name), options())).await.unwrap();
         let mut builder = writer.preparer().begin("prod", "test").unwrap();
         for line in captures::typical().iter().skip(from).take(count) {
             builder.add(&whodid_event::split::Item::Value(line.as_bytes())).unwrap();
@@ -177,7 +177,7 @@ async fn witnesses_see_what_the_signer_signed() {
     let line = domain.policy(&witness).await;
     let (_, key) = line.trim_end().rsplit_once(' ').unwrap();
     let key = Verifier::parse(key).unwrap();
-    let policy = format!("{logs}{}quorum audit.example/w1\n", line);
+    let policy = format!("{logs}{line}quorum audit.example/w1\n");
     // Nobody has cosigned yet.
     assert!(domain.verify("store", &policy).await.findings_in_all > 0);
     domain.add("store", 100, 10).await;
@@ -194,7 +194,6 @@ async fn witnesses_see_what_the_signer_signed() {
     domain.add("store", 110, 10).await;
     let away = vec![(key.clone(), "http://127.0.0.1:1".to_owned())];
     domain.serve("store", away).await.unwrap();
-    assert_eq!(witness.url.is_empty(), false);
 }
 
 /// A checkpoint of a log with so many leaves, signed by these keys.
@@ -203,7 +202,9 @@ fn signed(origin: &str, leaves: u64, keys: &[&Signer]) -> String {
     (0..leaves).for_each(|leaf| range.append(Hash::of_leaf(&leaf.to_le_bytes()), |_, _| {}));
     let head = Head { size: leaves, root: range.root() };
     let mut note = Checkpoint::new(origin, head).sign(keys[0], 0).unwrap();
-    keys.iter().for_each(|key| note.add(key.sign(note.clone().text(), 0)));
+    for key in keys {
+        note.add(key.sign(note.clone().text(), 0));
+    }
     AddCheckpoint { old: 0, path: vec![], checkpoint: note }.to_string()
 }
 

@@ -181,7 +181,9 @@ impl Log {
             let tile = Tile { level: 1, index, width: Tile::WIDTH };
             let hashes = log::full_tile(&*self.files.disk, &self.name, tile)?;
             let hashes = hashes.ok_or_else(|| log::gone(&self.name, &tile.to_string()))?;
-            hashes.into_iter().for_each(|hash| self.tree.append_block(hash));
+            for hash in hashes {
+                self.tree.append_block(hash);
+            }
             self.tree.written();
         }
         Ok(())

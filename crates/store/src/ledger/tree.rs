@@ -125,7 +125,7 @@ impl Tree {
 
 /// Keeps the hash of a subtree that tiles have.
 fn keep(levels: &mut [Level; LEVELS as usize], node: Node, hash: Hash) {
-    if node.level % LEVELS == 0
+    if node.level.is_multiple_of(LEVELS)
         && let Some(level) = levels.get_mut((node.level / LEVELS) as usize)
     {
         level.hashes.push(hash);
@@ -142,7 +142,9 @@ mod tests {
         for block in 0..600 {
             let leaves: Vec<Hash> = (block * 256..(block + 1) * 256).map(leaf).collect();
             of_blocks.append_block(tile::root(&leaves));
-            leaves.into_iter().for_each(|leaf| of_leaves.append(leaf));
+            for leaf in leaves {
+                of_leaves.append(leaf);
+            }
         }
         for i in 0..300 {
             of_leaves.append(leaf(i));

@@ -55,7 +55,9 @@ pub async fn events(args: &VerifyArgs, wanted: &str) -> Result<(), Failure> {
     }
     let [left, leaves, right] = evidence.range(&range).await?;
     let root = CompactRange::from_hashes(0, range.start, left).and_then(|mut whole| {
-        leaves.iter().for_each(|leaf| whole.append(*leaf, |_, _| {}));
+        for leaf in &leaves {
+            whole.append(*leaf, |_, _| {});
+        }
         whole.extend(&CompactRange::from_hashes(end, size, right)?).then(|| whole.root())
     });
     if root != Some(evidence.checkpoint().head.root) {
