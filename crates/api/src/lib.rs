@@ -397,7 +397,10 @@ fn unreachable(url: &str, error: impl Into<Box<dyn std::error::Error + Send + Sy
 /// What to do about a failure that has one usual reason.
 fn hint(cause: &str) -> Option<&'static str> {
     const HINTS: [(&str, &str); 4] = [
-        ("UnknownIssuer", "name its authority (--ca, --cosigner-ca): tls/ca.crt of its own folder"),
+        (
+            "UnknownIssuer",
+            "name its authority with --ca FILE (--cosigner-ca): tls/ca.crt of its folder",
+        ),
         ("NotValidForName", "ask by a name of its certificate; `serve --tls-name` adds one"),
         ("InvalidContentType", "it speaks no TLS there; write http://"),
         ("HTTP version", "it speaks TLS there, perhaps; write https://"),

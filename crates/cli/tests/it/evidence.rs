@@ -155,7 +155,7 @@ fn a_part_of_the_record_is_verified() {
         assert_eq!(record.run(&args).code, code, "{args:?}");
     }
     // Of another record, or of this one before it was written anew.
-    let other = Record::of(&["no event either".to_owned()]);
+    let other = Record::of(&[record.run(&["show", "default/1", "-o", "raw"]).ok()]);
     let foreign = fs::read(other.dir().join("ledger/default/checkpoint")).unwrap();
     let foreign = record.file("foreign", &foreign);
     assert_eq!(record.run(&["verify", "--checkpoint", &foreign]).code, 1);

@@ -12,7 +12,7 @@ use whodid_store::{
 };
 use whodid_tlog::{CompactRange, Hash, Policy, tile};
 
-use crate::support::{append, event, findings};
+use crate::support::{append, copy, event, findings};
 
 fn options() -> Options {
     Options { rules: RuleSet::off(), ..Options::default() }
@@ -36,19 +36,6 @@ async fn refusal(dir: &Path) -> String {
     match Writer::open_dir(dir, options()).await {
         Ok(_) => "it starts".to_owned(),
         Err(error) => error.to_string(),
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use whodid_store::{
 };
 use whodid_tlog::Policy;
 
-use crate::support::{append, event, findings};
+use crate::support::{append, copy, event, findings};
 
 /// Two units and a half.
 const EVENTS: u64 = 2 * UNIT_LEAVES + UNIT_LEAVES / 2;
@@ -145,19 +145,6 @@ async fn what_goes_unrecorded_is_found() {
     fs::rename(ledger, dir.join("ledger/meta")).unwrap();
     let found = findings(&Reader::open_dir(dir).unwrap()).await;
     assert!(found.iter().any(|finding| finding.contains("these leaves are missing")), "{found:?}");
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
