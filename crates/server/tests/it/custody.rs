@@ -194,6 +194,7 @@ async fn witnesses_see_what_the_signer_signed() {
     domain.add("store", 110, 10).await;
     let away = vec![(key.clone(), "http://127.0.0.1:1".to_owned())];
     domain.serve("store", away).await.unwrap();
+    assert_eq!(size(&domain.verify("store", &policy).await, "/prod"), (110, 10));
 }
 
 /// A checkpoint of a log with so many leaves, signed by these keys.
