@@ -25,7 +25,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 5_000)]
     rate: u64,
     /// Events in a second, in bodies of one.
-    #[arg(long, default_value_t = 3_000)]
+    #[arg(long, default_value_t = 5_000)]
     singles_rate: u64,
     /// 99 of 100 answers have to be there within so many milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 50.0)]

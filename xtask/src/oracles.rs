@@ -15,13 +15,14 @@ use whodid_testkit::generate::Random;
 mod ask;
 mod build;
 mod cases;
-mod fsck;
+pub(crate) mod fsck;
 mod judge;
 mod log;
 mod native;
 mod request;
 mod rule;
 
+pub(crate) use build::fsck as build_fsck;
 use cases::Case;
 use judge::{Oracle, Tally};
 use log::{Keys, Log};

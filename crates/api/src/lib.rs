@@ -333,6 +333,25 @@ impl Client {
         }
     }
 
+    /// Asks a time-stamping authority (RFC 3161 §3.4), whose whole address this client has.
+    ///
+    /// # Errors
+    /// It refuses, answers too much, or cannot be reached.
+    pub async fn timestamp(&self, query: Vec<u8>) -> Result<Vec<u8>> {
+        let failed = |error: reqwest::Error| unreachable(&self.name, error);
+        let request = self.http.post(&self.url).timeout(COSIGN_MAX).body(query);
+        let request = request.header("content-type", "application/timestamp-query");
+        let mut answer = self.accepted(request.send().await.map_err(failed)?).await?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() > COSIGNED_BYTES_MAX {
+                return Err(unreachable(&self.name, "its answer is too long"));
+            }
+        }
+        Ok(bytes)
+    }
+
     /// What is added from now on, or behind a cursor, until the connection breaks.
     ///
     /// # Errors

@@ -17,13 +17,13 @@ mod examples;
 mod retention;
 
 pub use cosigner::{SignerCommand, WitnessCommand};
-pub use evidence::{ExportArgs, LedgerCommand, ProveArgs, VerifyArgs};
-pub use retention::{HoldCommand, RetentionArgs};
+pub use evidence::{ExportArgs, Layout, LedgerCommand, ProveArgs, VerifyArgs};
+pub use retention::{HoldCommand, RedactArgs, RetentionArgs};
 
 use examples::{
-    COMPLETION_EXAMPLES, EXPORT_EXAMPLES, IMPORT_EXAMPLES, PROVE_EXAMPLES, RETENTION_EXAMPLES,
-    SEARCH_EXAMPLES, SERVE_EXAMPLES, SHIP_EXAMPLES, SHOW_EXAMPLES, TAIL_EXAMPLES, VERIFY_EXAMPLES,
-    WHO_EXAMPLES,
+    COMPLETION_EXAMPLES, EXPORT_EXAMPLES, IMPORT_EXAMPLES, PROVE_EXAMPLES, REDACT_EXAMPLES,
+    RETENTION_EXAMPLES, SEARCH_EXAMPLES, SERVE_EXAMPLES, SHIP_EXAMPLES, SHOW_EXAMPLES,
+    TAIL_EXAMPLES, VERIFY_EXAMPLES, WHO_EXAMPLES,
 };
 
 /// Who did what, when, from where and why in a Kubernetes cluster
@@ -84,6 +84,9 @@ pub enum Command {
     /// Keep events from being deleted, whatever their retention says
     #[command(subcommand)]
     Hold(HoldCommand),
+    /// Delete for good what a request or a response held; proofs stay valid
+    #[command(after_help = REDACT_EXAMPLES)]
+    Redact(RedactArgs),
     /// Look after what comes in
     Ingest(IngestArgs),
     /// Merge and compress what is stored; answers stay the same
@@ -140,7 +143,10 @@ pub struct ServeArgs {
     /// Authority of the signer's and the witnesses' certificates, PEM
     #[arg(long, value_name = "FILE")]
     pub cosigner_ca: Option<PathBuf>,
-    /// How much to keep, CLUSTER=AGE[,SIZE[,refuse|prune]]; without a rule, everything
+    /// Authority that time-stamps checkpoints every hour (RFC 3161)
+    #[arg(long, value_name = "URL")]
+    pub timestamp_authority: Option<String>,
+    /// How much to keep, CLUSTER=AGE[,SIZE[,refuse|prune]][,bodies=AGE]; without a rule, everything
     #[arg(long, value_name = "RULE")]
     pub retain: Vec<Retained>,
     /// Log of an API server on this machine to follow, with its rotated files

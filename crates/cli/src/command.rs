@@ -22,6 +22,7 @@ pub mod import;
 pub mod ingest;
 pub mod ledger;
 pub mod prove;
+pub mod redact;
 pub mod retention;
 pub mod search;
 pub mod serve;

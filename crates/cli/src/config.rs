@@ -44,6 +44,7 @@ pub struct Serve {
     pub signer: Option<String>,
     pub witnesses: Option<PathBuf>,
     pub cosigner_ca: Option<PathBuf>,
+    pub timestamp_authority: Option<String>,
     pub retain: Vec<Retained>,
     pub redaction: Option<String>,
     pub tails: Vec<TailedLog>,
@@ -124,6 +125,7 @@ impl Config {
                 signer: fields.parsed("serve", "signer"),
                 witnesses: fields.path("serve", "witnesses"),
                 cosigner_ca: fields.path("serve", "cosigner_ca"),
+                timestamp_authority: fields.parsed("serve", "timestamp_authority"),
                 retain: fields.all("serve", "retain"),
                 redaction: fields.parsed("serve", "redaction"),
                 tails: fields.all("serve", "tails"),
@@ -167,7 +169,7 @@ fn read(path: &Path) -> Result<String, Failure> {
 }
 
 /// Every field known, `contexts.NAME` aside.
-const KNOWN: [&[&str]; 16] = [
+const KNOWN: [&[&str]; 17] = [
     &["serve", "data_dir"],
     &["serve", "listen"],
     &["serve", "ingest_listen"],
@@ -178,6 +180,7 @@ const KNOWN: [&[&str]; 16] = [
     &["serve", "signer"],
     &["serve", "witnesses"],
     &["serve", "cosigner_ca"],
+    &["serve", "timestamp_authority"],
     &["serve", "retain"],
     &["serve", "redaction"],
     &["serve", "tails"],

@@ -107,6 +107,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Verify(args) => command::verify::run(args).await,
         Command::Ledger(command) => command::ledger::run(command).await,
         Command::Retention(args) => command::retention::run(args).await,
+        Command::Redact(args) => command::redact::run(args).await,
         Command::Hold(command) => command::retention::hold(command).await,
         Command::Signer(command) => command::cosigner::signer(command, &config()?).await,
         Command::Witness(command) => command::cosigner::witness(command, &config()?).await,

@@ -45,7 +45,8 @@ const DERIVED: [&str; 13] = [
 ];
 
 impl Engine {
-    /// One event, whole. Where its bodies are gone, `event` says so.
+    /// One event, whole. Of a body that is gone, its commitment stands in `event`, and
+    /// `record.gone` names it.
     ///
     /// # Errors
     /// It is not there, or the record cannot be read.
@@ -56,8 +57,10 @@ impl Engine {
         let (Some(row), Some(original)) = (rows.first(), original) else {
             return Err(Error::NoEvent(id.clone()));
         };
+        let mut gone = Vec::new();
         let (member, content) = match original {
-            Ok((Original::Event(text), _)) => {
+            Ok((Original::Event(text), bodies)) => {
+                gone.extend(bodies.gone());
                 let event = serde_json::from_str(&text);
                 ("event", event.unwrap_or_else(|_| Value::from(text)))
             }
@@ -65,10 +68,14 @@ impl Engine {
             Err(error) => ("event", json!({ "unavailable": error.to_string() })),
         };
         let all = self.json(row);
+        let mut record = part(&all, &IN_THE_RECORD);
+        if !gone.is_empty() {
+            record.insert("gone".into(), gone.into());
+        }
         Ok(json!({
             "apiVersion": API_VERSION,
             "kind": "Event",
-            "record": part(&all, &IN_THE_RECORD),
+            "record": record,
             "derived": part(&all, &DERIVED),
             member: content,
         }))
@@ -77,7 +84,7 @@ impl Engine {
     /// What came in as an event.
     ///
     /// # Errors
-    /// It is not there, its bodies are gone, or the record cannot be read.
+    /// It is not there, what came in as it is gone, or the record cannot be read.
     pub async fn original(&self, id: &EventId) -> Result<Original> {
         let original = self.originals(std::slice::from_ref(id)).await?.pop();
         let (original, _) = original.ok_or_else(|| Error::NoEvent(id.clone()))??;

@@ -242,7 +242,7 @@ fn collect_originals(
                 missing.insert(Rows::new(events, bodies)?)
             }
         };
-        found.insert(id, rows.original(row).map(|original| (original, rows.row_bodies(row))));
+        found.insert(id, rows.original(row).map(|original| (original, rows.bodies(row).to_owned())));
     }
     Ok(())
 }

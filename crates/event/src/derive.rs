@@ -162,7 +162,7 @@ fn dry_run(
     verb: &str,
     object_ref: &ObjectRef<'_>,
     query: Query<'_>,
-    body: Option<&RawValue>,
+    body: Option<&str>,
 ) -> Option<bool> {
     let is_write = matches!(verb, "create" | "update" | "patch" | "delete" | "deletecollection");
     if !is_write {
@@ -175,7 +175,7 @@ fn dry_run(
     if !matches!(verb, "delete" | "deletecollection") && !is_eviction {
         return Some(false);
     }
-    let options: DeleteOptions<'_> = serde_json::from_str(body?.get()).ok()?;
+    let options: DeleteOptions<'_> = serde_json::from_str(body?).ok()?;
     let listed =
         if is_eviction { options.delete_options.unwrap_or_default() } else { options.dry_run };
     Some(listed.iter().any(|value| &**value == "All"))
@@ -215,7 +215,7 @@ fn gvr(object_ref: &ObjectRef<'_>) -> Option<String> {
 }
 
 /// The name may stand in the answer only (`generateName`); a list has none.
-fn object(verb: &str, object_ref: &ObjectRef<'_>, response: Option<&RawValue>) -> Option<String> {
+fn object(verb: &str, object_ref: &ObjectRef<'_>, response: Option<&str>) -> Option<String> {
     let plural = object_ref.resource.as_deref()?;
     let named = match object_ref.name.as_deref() {
         Some(name) => Cow::Borrowed(name),
@@ -230,13 +230,13 @@ fn object(verb: &str, object_ref: &ObjectRef<'_>, response: Option<&RawValue>) -
     })
 }
 
-fn created_name(response: &RawValue) -> Option<Cow<'_, str>> {
+fn created_name(response: &str) -> Option<Cow<'_, str>> {
     #[derive(serde::Deserialize)]
     struct Metadata<'a> {
         #[serde(borrow)]
         name: Option<Str<'a>>,
     }
-    let object: Pairs<'_, &RawValue> = serde_json::from_str(response.get()).ok()?;
+    let object: Pairs<'_, &RawValue> = serde_json::from_str(response).ok()?;
     let is = |key: &str, text: &str| object.get(key).is_some_and(|value| value.get() == text);
     if is("kind", "\"Status\"") {
         return None;

@@ -4,6 +4,7 @@
 //! Whether the result equals the original is for the caller to check; where it does not, the
 //! original text is kept.
 
+use crate::entry::BODY_NAMES;
 use crate::envelope::{Event, ObjectRef, Status, User};
 use crate::json::{Pairs, Str};
 use crate::time::{self, Micros};
@@ -31,13 +32,24 @@ impl Form {
 /// Writes `event` as kube-apiserver v1.36 would.
 pub fn encode(event: &Event<'_>, form: Form) -> String {
     let bodies = [event.request_object, event.response_object].into_iter().flatten();
-    let mut out =
-        Writer(String::with_capacity(1_024 + bodies.map(|b| b.get().len()).sum::<usize>()));
+    let mut out = String::with_capacity(1_024 + bodies.map(str::len).sum::<usize>());
+    encode_into(&mut out, event, form, [false; 2]);
+    out
+}
+
+/// Writes `event` to the end of `out`, but for the bodies that are `left_out`: what returns is
+/// where in `out` these belong.
+pub fn encode_into(
+    out: &mut String,
+    event: &Event<'_>,
+    form: Form,
+    left_out: [bool; 2],
+) -> [Option<usize>; 2] {
+    let mut out = Writer(out);
     out.0.push('{');
     if form == Form::Line {
         out.0.push_str(r#""kind":"Event","apiVersion":"audit.k8s.io/v1""#);
     }
-    let text = |text: &Option<Str<'_>>| text.as_deref().unwrap_or_default().to_owned();
     for (key, value) in [
         ("level", &event.level),
         ("auditID", &event.audit_id),
@@ -46,7 +58,7 @@ pub fn encode(event: &Event<'_>, form: Form) -> String {
         ("verb", &event.verb),
     ] {
         out.key(key);
-        out.string(&text(value));
+        out.string(value.as_deref().unwrap_or_default());
     }
     out.key("user");
     out.user(event.user.as_ref().unwrap_or(&User::default()));
@@ -68,25 +80,28 @@ pub fn encode(event: &Event<'_>, form: Form) -> String {
     if let Some(status) = &event.response_status {
         out.status(status);
     }
-    for (key, body) in
-        [("requestObject", event.request_object), ("responseObject", event.response_object)]
-    {
-        if let Some(body) = body {
-            out.key(key);
-            out.0.push_str(body.get());
+    let mut places = [None; 2];
+    let bodies = [event.request_object, event.response_object].into_iter().zip(left_out);
+    for (((body, is_left_out), key), place) in bodies.zip(BODY_NAMES).zip(&mut places) {
+        let Some(body) = body else { continue };
+        out.key(key);
+        if is_left_out {
+            *place = Some(out.0.len());
+            continue;
         }
+        out.0.push_str(body);
     }
     out.instant("requestReceivedTimestamp", event.request_received);
     out.instant("stageTimestamp", event.stage_time);
     out.annotations(&event.annotations);
     out.0.push('}');
-    out.0
+    places
 }
 
 /// A JSON text being written; every method leaves it ready for the next member.
-struct Writer(String);
+struct Writer<'o>(&'o mut String);
 
-impl Writer {
+impl Writer<'_> {
     fn key(&mut self, key: &str) {
         if !self.0.ends_with('{') {
             self.0.push(',');
@@ -163,7 +178,7 @@ impl Writer {
         self.text("reason", status.reason.as_ref());
         if let Some(details) = status.details {
             self.key("details");
-            self.0.push_str(details.get());
+            self.0.push_str(details);
         }
         if let Some(code) = status.code {
             self.key("code");
@@ -200,6 +215,12 @@ impl Writer {
     /// Writes a string as Go's `encoding/json` does with HTML escaping on, its default.
     fn string(&mut self, text: &str) {
         self.0.push('"');
+        // Most texts have nothing to escape, which their bytes show faster than their characters.
+        if !text.bytes().any(may_need_escape) {
+            self.0.push_str(text);
+            self.0.push('"');
+            return;
+        }
         let mut rest = text;
         while let Some(at) = rest.find(needs_escape) {
             let (plain, tail) = rest.split_at_checked(at).unwrap_or((rest, ""));
@@ -230,6 +251,11 @@ impl Writer {
             }
         }
     }
+}
+
+/// U+2028 and U+2029 begin with the byte 0xE2.
+fn may_need_escape(byte: u8) -> bool {
+    byte < b' ' || matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2)
 }
 
 fn needs_escape(c: char) -> bool {

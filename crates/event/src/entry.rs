@@ -4,6 +4,7 @@
 //! Leaf hashes and proofs belong to the tree; keeping keys and values belongs to the store.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::ops::Range;
 
@@ -34,6 +35,37 @@ pub const BLOCK_LEAVES: u64 = 256;
 /// 32 random bytes from which the salts of [`BLOCK_LEAVES`] leaves are made.
 pub type BlockKey = [u8; 32];
 
+/// Makes one commitment untestable for whoever does not have it.
+pub type Salt = [u8; 16];
+
+/// Salts that outlive the key of their block, by leaf and member.
+pub type KeptSalts = BTreeMap<u64, BTreeMap<String, Salt>>;
+
+/// Where the salts of a leaf come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Salts<'k> {
+    /// From the key of its block.
+    Key(&'k BlockKey),
+    /// From what was kept of them when that key was destroyed.
+    Kept(&'k KeptSalts),
+}
+
+impl Salts<'_> {
+    /// The salt of one member of one leaf; `None` if it was destroyed.
+    pub fn of(&self, seq: u64, name: &str) -> Option<Salt> {
+        match self {
+            Salts::Key(key) => Some(salt(key, seq, name)),
+            Salts::Kept(kept) => kept.get(&seq)?.get(name).copied(),
+        }
+    }
+
+    /// The commitment to a value. One whose salt was destroyed cannot be made any more; what comes
+    /// back then is not what the leaf was signed with, which is for `verify` to find.
+    fn commit(&self, seq: u64, name: &str, value: &str) -> Commitment {
+        commitment(&self.of(seq, name).unwrap_or_default(), name, value.as_bytes())
+    }
+}
+
 /// Where an entry stands.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
@@ -55,7 +87,7 @@ pub enum Content<'a> {
         /// The event as it came.
         text: &'a str,
         /// How its bodies stand in the entry.
-        bodies: Bodies<'a>,
+        bodies: Bodies,
     },
     /// Bytes that are not an event.
     Raw(&'a [u8]),
@@ -65,30 +97,29 @@ pub enum Content<'a> {
 
 /// How `requestObject` and `responseObject` stand in an entry.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Bodies<'a> {
+pub struct Bodies {
     /// The request body.
-    pub request: Body<'a>,
+    pub request: Body,
     /// The response body.
-    pub response: Body<'a>,
+    pub response: Body,
 }
 
 /// How one body stands in an entry.
 #[derive(Clone, Copy, Debug, Default)]
-pub enum Body<'a> {
+pub enum Body {
     /// It is there and committed (or it is not there at all).
     #[default]
     Committed,
-    /// It was redacted as a whole; the placeholder stands in the entry as it is.
-    Redacted,
-    /// Its value is gone, its commitment is known.
-    Gone(&'a Commitment),
+    /// It stands in the entry as it is: the placeholder of one that was redacted as a whole, or the
+    /// commitment to one whose value is gone, as [`shown`] writes it.
+    AsItIs,
 }
 
 /// HMAC-SHA256 of a member's name and value under its salt.
 pub type Commitment = [u8; 32];
 
 /// Returns the salt of one member of one leaf.
-pub fn salt(key: &BlockKey, seq: u64, name: &str) -> [u8; 16] {
+pub fn salt(key: &BlockKey, seq: u64, name: &str) -> Salt {
     let mut mac = hmac(key);
     mac.update(&seq.to_be_bytes());
     mac.update(name.as_bytes());
@@ -99,7 +130,7 @@ pub fn salt(key: &BlockKey, seq: u64, name: &str) -> [u8; 16] {
 }
 
 /// Returns the commitment to a member's value, the bytes of its JSON text.
-pub fn commitment(salt: &[u8; 16], name: &str, value: &[u8]) -> Commitment {
+pub fn commitment(salt: &Salt, name: &str, value: &[u8]) -> Commitment {
     let mut mac = hmac(salt);
     mac.update(name.as_bytes());
     mac.update(&[0]);
@@ -119,23 +150,21 @@ fn hmac(key: &[u8]) -> Hmac<Sha256> {
 pub fn entry(
     place: &Place<'_>,
     content: Content<'_>,
-    key: &BlockKey,
+    salts: Salts<'_>,
 ) -> Result<Vec<u8>, serde_json::Error> {
     let mut out = head(place);
     match content {
         Content::Event { text, bodies } => {
-            let commit = |name: &str, value: &str| {
-                commitment(&salt(key, place.seq, name), name, value.as_bytes())
-            };
+            let commit = |name: &str, value: &str| salts.commit(place.seq, name, value);
             let members = json::members(text)?;
             out.push_str(",\"event\":");
             // One byte more for the brace that closes the entry.
             let room = ENTRY_BYTES_MAX.saturating_sub(out.len() + 1);
             out.push_str(&json::splice(text, &commitments(text, &members, bodies, room, commit)));
         }
-        Content::Raw(bytes) => raw(&mut out, place, key, bytes),
+        Content::Raw(bytes) => raw(&mut out, place, salts, bytes),
         Content::Oversized(oversized) => {
-            raw(&mut out, place, key, &oversized.head);
+            raw(&mut out, place, salts, &oversized.head);
             out.push_str(&oversized_members(oversized));
         }
     }
@@ -156,11 +185,11 @@ fn tail(cluster: &str, source: &str, received: Micros) -> String {
     format!(r#","cluster":{cluster},"source":{source},"received":"{received}""#)
 }
 
-fn raw(out: &mut String, place: &Place<'_>, key: &BlockKey, bytes: &[u8]) {
+fn raw(out: &mut String, place: &Place<'_>, salts: Salts<'_>, bytes: &[u8]) {
     let value = raw_value(bytes);
     out.push_str(",\"raw\":");
     if bytes.len() > RAW_BYTES_MAX {
-        out.push_str(&shown(&commitment(&salt(key, place.seq, "raw"), "raw", value.as_bytes())));
+        out.push_str(&shown(&salts.commit(place.seq, "raw", &value)));
     } else {
         out.push_str(&value);
     }
@@ -181,8 +210,25 @@ fn oversized_members(oversized: &Oversized) -> String {
 }
 
 /// How a committed value stands in the entry.
-fn shown(commitment: &Commitment) -> String {
-    format!(r#"{{"$c":"{}"}}"#, BASE64.encode(commitment))
+pub fn shown(commitment: &Commitment) -> String {
+    format!(r#"{SHOWN_BEGIN}{}"}}"#, BASE64.encode(commitment))
+}
+
+const SHOWN_BEGIN: &str = r#"{"$c":""#;
+
+/// The members whose values an entry commits to, `raw` included. A client may have written
+/// something that looks the same; that is among them, too.
+///
+/// # Errors
+/// It is no entry.
+pub fn committed(entry: &[u8]) -> Result<Vec<String>, serde_json::Error> {
+    let members = serde_json::from_slice::<Pairs<'_, &RawValue>>(entry)?.0;
+    let event = members.iter().find(|(name, _)| &**name == "event");
+    let of_event = event.map(|(_, event)| json::members(event.get())).transpose()?;
+    let of_event = of_event.into_iter().flat_map(|members| members.0);
+    let is_shown = |value: &RawValue| value.get().starts_with(SHOWN_BEGIN);
+    let shown = members.into_iter().filter(|(name, _)| &**name == "raw").chain(of_event);
+    Ok(shown.filter(|(_, value)| is_shown(value)).map(|(name, _)| name.to_string()).collect())
 }
 
 /// The replacements that turn an event into its place in the entry: bodies always, then the
@@ -190,7 +236,7 @@ fn shown(commitment: &Commitment) -> String {
 fn commitments(
     text: &str,
     members: &Pairs<'_, &RawValue>,
-    bodies: Bodies<'_>,
+    bodies: Bodies,
     room: usize,
     commit: impl Fn(&str, &str) -> Commitment,
 ) -> Vec<(Range<usize>, String)> {
@@ -207,8 +253,7 @@ fn commitments(
         };
         let shown = match body {
             Some(Body::Committed) => shown(&commit(name, value.get())),
-            Some(Body::Gone(commitment)) => shown(commitment),
-            Some(Body::Redacted) | None => {
+            Some(Body::AsItIs) | None => {
                 rest.push((span, name));
                 continue;
             }

@@ -83,10 +83,10 @@ pub struct Event<'a> {
     pub object_ref: Option<ObjectRef<'a>>,
     /// The answer; absent in `RequestReceived`.
     pub response_status: Option<Status<'a>>,
-    /// The request body as it stands in the event.
-    pub request_object: Option<&'a RawValue>,
-    /// The response body as it stands in the event.
-    pub response_object: Option<&'a RawValue>,
+    /// The request body, JSON as it stands in the event.
+    pub request_object: Option<&'a str>,
+    /// The response body, JSON as it stands in the event.
+    pub response_object: Option<&'a str>,
     /// When the API server received the request.
     pub request_received: Option<Micros>,
     /// When this stage was reached.
@@ -156,9 +156,9 @@ pub struct Status<'a> {
     /// The reason for machines, `NotFound`.
     #[serde(borrow)]
     pub reason: Option<Str<'a>>,
-    /// More about the reason, as it stands in the event.
-    #[serde(borrow)]
-    pub details: Option<&'a RawValue>,
+    /// More about the reason, JSON as it stands in the event.
+    #[serde(borrow, deserialize_with = "details")]
+    pub details: Option<&'a str>,
     /// The HTTP status code.
     #[serde(deserialize_with = "http_code")]
     pub code: Option<i32>,
@@ -303,8 +303,8 @@ fn read_member<'de, M: MapAccess<'de>>(
         "userAgent" => event.user_agent = map.next_value()?,
         "objectRef" => event.object_ref = map.next_value()?,
         "responseStatus" => event.response_status = map.next_value()?,
-        "requestObject" => event.request_object = Some(map.next_value()?),
-        "responseObject" => event.response_object = Some(map.next_value()?),
+        "requestObject" => event.request_object = Some(map.next_value::<&RawValue>()?.get()),
+        "responseObject" => event.response_object = Some(map.next_value::<&RawValue>()?.get()),
         "requestReceivedTimestamp" => event.request_received = instant(map)?,
         "stageTimestamp" => event.stage_time = instant(map)?,
         "annotations" => event.annotations = map.next_value::<Option<_>>()?.unwrap_or_default(),
@@ -325,6 +325,10 @@ fn instant<'de, M: MapAccess<'de>>(map: &mut M) -> Result<Option<Micros>, M::Err
 struct AuthenticationMetadata<'a> {
     #[serde(borrow, default)]
     impersonation_constraint: Option<Str<'a>>,
+}
+
+fn details<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de str>, D::Error> {
+    Ok(Option::<&RawValue>::deserialize(deserializer)?.map(RawValue::get))
 }
 
 fn or_default<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(

@@ -53,11 +53,11 @@ pub fn placeholder(rule: &str, bytes: usize) -> String {
 pub fn redact(text: &str, event: &Event<'_>, rules: &RuleSet) -> Option<Redacted> {
     let mut out = Edits { text, replacements: Vec::new(), findings: Vec::new() };
     let request = event.request_object.and_then(|body| {
-        let rule = rules.for_body(event.object_ref.as_ref(), body.get())?;
+        let rule = rules.for_body(event.object_ref.as_ref(), body)?;
         Some(out.body(rule, "/requestObject", body, is_options(event)))
     });
     let response = event.response_object.and_then(|body| {
-        let rule = rules.for_body(event.object_ref.as_ref(), body.get())?;
+        let rule = rules.for_body(event.object_ref.as_ref(), body)?;
         Some(out.body(rule, "/responseObject", body, has_kind(body, "Status")))
     });
     if let Some(rule) = rules.for_object(event.object_ref.as_ref()) {
@@ -80,8 +80,8 @@ fn is_options(event: &Event<'_>) -> bool {
     matches!(event.verb.as_deref(), Some("delete" | "deletecollection"))
 }
 
-fn has_kind(body: &RawValue, kind: &str) -> bool {
-    json::members(body.get())
+fn has_kind(body: &str, kind: &str) -> bool {
+    json::members(body)
         .ok()
         .and_then(|object| serde_json::from_str::<Str<'_>>(object.get("kind")?.get()).ok())
         .is_some_and(|found| &*found == kind)
@@ -99,29 +99,29 @@ struct Edits<'t> {
 }
 
 impl Edits<'_> {
-    fn body(&mut self, rule: &Rule, path: &str, body: &RawValue, is_harmless: bool) -> Whole {
+    fn body(&mut self, rule: &Rule, path: &str, body: &str, is_harmless: bool) -> Whole {
         if is_harmless {
             return Whole(false);
         }
         let before = self.replacements.len();
         self.document(rule, path, body);
-        let whole = span_of(self.text, body.get());
+        let whole = span_of(self.text, body);
         Whole(self.replacements.get(before).map(|(span, _)| span) == whole.as_ref())
     }
 
     /// An object, a list or table of them, or a patch to one.
-    fn document(&mut self, rule: &Rule, path: &str, body: &RawValue) {
+    fn document(&mut self, rule: &Rule, path: &str, body: &str) {
         let shape = &rule.shape;
         if *shape == Shape::Redact {
             return self.take(rule, path, body);
         }
-        if let Ok(operations) = serde_json::from_str::<Vec<&RawValue>>(body.get()) {
+        if let Ok(operations) = serde_json::from_str::<Vec<&RawValue>>(body) {
             for (i, operation) in operations.iter().enumerate() {
-                self.json_patch(rule, &format!("{path}/{i}"), operation);
+                self.json_patch(rule, &format!("{path}/{i}"), operation.get());
             }
             return;
         }
-        let Ok(object) = json::members(body.get()) else {
+        let Ok(object) = json::members(body) else {
             return self.take(rule, path, body);
         };
         let list = if object.get("items").is_some() {
@@ -135,8 +135,8 @@ impl Edits<'_> {
     }
 
     /// One operation of a JSON Patch (RFC 6902): its value is judged by where it goes.
-    fn json_patch(&mut self, rule: &Rule, path: &str, operation: &RawValue) {
-        let Ok(members) = json::members(operation.get()) else {
+    fn json_patch(&mut self, rule: &Rule, path: &str, operation: &str) {
+        let Ok(members) = json::members(operation) else {
             return self.take(rule, path, operation);
         };
         let target = members
@@ -147,31 +147,31 @@ impl Edits<'_> {
             let path = format!("{path}/{}", pointer_segment(key));
             match &**key {
                 "op" | "path" | "from" => {}
-                "value" => self.shaped(rule, &path, value, target),
-                _ => self.take(rule, &path, value),
+                "value" => self.shaped(rule, &path, value.get(), target),
+                _ => self.take(rule, &path, value.get()),
             }
         }
     }
 
-    fn shaped(&mut self, rule: &Rule, path: &str, value: &RawValue, shape: &Shape) {
+    fn shaped(&mut self, rule: &Rule, path: &str, value: &str, shape: &Shape) {
         match shape {
             Shape::Keep => {}
             Shape::Redact => self.take(rule, path, value),
             Shape::Each(inner) => {
-                let Ok(values) = serde_json::from_str::<Vec<&RawValue>>(value.get()) else {
+                let Ok(values) = serde_json::from_str::<Vec<&RawValue>>(value) else {
                     return self.take(rule, path, value);
                 };
                 for (i, value) in values.iter().enumerate() {
-                    self.shaped(rule, &format!("{path}/{i}"), value, inner);
+                    self.shaped(rule, &format!("{path}/{i}"), value.get(), inner);
                 }
             }
             Shape::Members { .. } => {
-                let Ok(members) = json::members(value.get()) else {
+                let Ok(members) = json::members(value) else {
                     return self.take(rule, path, value);
                 };
                 for (key, value) in &members.0 {
                     let path = format!("{path}/{}", pointer_segment(key));
-                    self.shaped(rule, &path, value, shape.member(key));
+                    self.shaped(rule, &path, value.get(), shape.member(key));
                 }
             }
         }
@@ -193,25 +193,25 @@ impl Edits<'_> {
                 let path = format!("/annotations/{}", pointer_segment(key));
                 // Annotations are strings, so the placeholder becomes one.
                 let text = placeholder(&rule.name, value.get().len());
-                self.replace(rule, &path, value, format!("\"{}\"", text.replace('"', "\\\"")));
+                self.replace(rule, &path, value.get(), format!("\"{}\"", text.replace('"', "\\\"")));
             }
         }
     }
 
-    fn take(&mut self, rule: &Rule, path: &str, value: &RawValue) {
+    fn take(&mut self, rule: &Rule, path: &str, value: &str) {
         // Nothing hides nothing, and what was taken out before is not taken out again.
-        if matches!(value.get(), "null" | "\"\"") || is_placeholder(value.get()) {
+        if matches!(value, "null" | "\"\"") || is_placeholder(value) {
             return;
         }
-        self.replace(rule, path, value, placeholder(&rule.name, value.get().len()));
+        self.replace(rule, path, value, placeholder(&rule.name, value.len()));
     }
 
-    fn replace(&mut self, rule: &Rule, path: &str, value: &RawValue, new: String) {
-        let Some(span) = span_of(self.text, value.get()) else {
+    fn replace(&mut self, rule: &Rule, path: &str, value: &str, new: String) {
+        let Some(span) = span_of(self.text, value) else {
             debug_assert!(false, "every value is a slice of the event");
             return;
         };
-        let bytes = value.get().len();
+        let bytes = value.len();
         self.findings.push(Finding { path: path.to_owned(), rule: rule.name.clone(), bytes });
         self.replacements.push((span, new));
     }

@@ -41,6 +41,7 @@ mod problem;
 mod read;
 mod retaining;
 mod routes;
+mod stamping;
 mod tailing;
 mod tls;
 mod webhook;
@@ -54,6 +55,7 @@ pub use tls::{Authority, Identity, usual_names};
 
 use cosigning::{Cosigning, Fault};
 use metrics::Metrics;
+use stamping::Stamping;
 use tls::Tls;
 
 /// Requests in flight have so long to end once the server is told to.
@@ -74,6 +76,8 @@ pub struct Settings {
     pub tails: Vec<TailedLog>,
     /// Who signs checkpoints, beside the record itself.
     pub cosigning: CosigningSettings,
+    /// The authority that time-stamps checkpoints (RFC 3161), as a URL.
+    pub timestamp_authority: Option<String>,
     /// How much is kept; without a rule, everything.
     pub retained: Vec<Retained>,
     /// How the record is written.
@@ -93,6 +97,7 @@ impl Settings {
         }
         let ingest = self.ingest_listen.unwrap_or(self.listen);
         faults.extend(self.cosigning.faults());
+        faults.extend(self.timestamp_authority.as_deref().and_then(stamping::fault));
         for log in &self.tails {
             faults.extend(log.fault());
         }
@@ -189,6 +194,10 @@ impl Server {
         if !settings.retained.is_empty() {
             let retaining = retaining::run(Arc::clone(&app), settings.retained, is_over.clone());
             tasks.push(tokio::spawn(retaining));
+        }
+        if let Some(url) = &settings.timestamp_authority {
+            let stamping = Stamping::new(Arc::clone(&app.writer), url)?;
+            tasks.push(tokio::spawn(stamping.run(is_over.clone())));
         }
         if let Some(cosigning) = cosigning {
             tasks.push(tokio::spawn(cosigning.run(is_over.clone())));

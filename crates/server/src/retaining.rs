@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use whodid_store::{
-    Clock, DataFile, Error, Plan, Rule, Snapshot, SystemClock, Table, VACUUM_GRACE, Writer,
+    Clock, DataFile, Error, Limit, Plan, Rule, Snapshot, SystemClock, Table, VACUUM_GRACE, Writer,
     check_cluster,
 };
 
@@ -28,26 +28,26 @@ const WARN_DAYS: f64 = 7.0;
 const ALARM_DAYS: f64 = 2.0;
 
 /// How much of a cluster is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Retained {
     /// The cluster; `None` stands for all that have no rule of their own.
     pub cluster: Option<String>,
-    /// Events are kept so long, in microseconds.
-    pub age_max: Option<i64>,
-    /// So many bytes of files are kept.
-    pub bytes_max: Option<u64>,
+    /// How long events are kept, and in how many bytes of files.
+    pub events: Limit,
     /// Whether the oldest goes when there are more; otherwise no more is taken in.
     pub prunes_when_full: bool,
+    /// The same of bodies, of which the oldest always go.
+    pub bodies: Limit,
 }
 
-/// `CLUSTER=[AGE][,SIZE][,refuse|prune]`.
+/// `CLUSTER=[AGE][,SIZE][,refuse|prune][,bodies=AGE][,bodies=SIZE]`.
 impl FromStr for Retained {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
-            "write CLUSTER=AGE, CLUSTER=SIZE or CLUSTER=AGE,SIZE,prune, with ages such as 400d and \
-             sizes such as 200Gi; * stands for all other clusters"
+            "write CLUSTER=AGE, CLUSTER=SIZE or CLUSTER=AGE,SIZE,prune,bodies=AGE, with ages such \
+             as 400d and sizes such as 200Gi; * stands for all other clusters"
                 .to_owned()
         };
         let (cluster, limits) = text.split_once('=').ok_or_else(wrong)?;
@@ -55,24 +55,29 @@ impl FromStr for Retained {
             check_cluster(cluster).map_err(|error| error.to_string())?;
         }
         let cluster = (cluster != "*").then(|| cluster.to_owned());
-        let mut retained =
-            Retained { cluster, age_max: None, bytes_max: None, prunes_when_full: false };
+        let mut retained = Retained { cluster, ..Retained::default() };
         let mut on_full = None;
         for limit in limits.split(',') {
             let is_new = match limit {
                 "refuse" => on_full.replace(false).is_none(),
                 "prune" => on_full.replace(true).is_none(),
-                limit => match (age(limit), size(limit)) {
-                    (Some(age), _) => retained.age_max.replace(age).is_none(),
-                    (_, Some(size)) => retained.bytes_max.replace(size).is_none(),
-                    _ => false,
-                },
+                limit => {
+                    let (of, limit) = match limit.strip_prefix("bodies=") {
+                        Some(limit) => (&mut retained.bodies, limit),
+                        None => (&mut retained.events, limit),
+                    };
+                    match (age(limit), size(limit)) {
+                        (Some(age), _) => of.age_max.replace(age).is_none(),
+                        (_, Some(size)) => of.bytes_max.replace(size).is_none(),
+                        _ => false,
+                    }
+                }
             };
             if !is_new {
                 return Err(wrong());
             }
         }
-        if on_full.is_some() && retained.bytes_max.is_none() {
+        if on_full.is_some() && retained.events.bytes_max.is_none() {
             return Err("refuse and prune are for when a size is reached; name one".to_owned());
         }
         retained.prunes_when_full = on_full.unwrap_or(false);
@@ -110,8 +115,11 @@ impl Retained {
     /// What may go of a cluster.
     pub fn rule(rules: &[Retained], cluster: &str) -> Rule {
         Self::of(rules, cluster).map_or_else(Rule::default, |of| Rule {
-            age_max: of.age_max,
-            bytes_max: of.bytes_max.filter(|_| of.prunes_when_full),
+            events: Limit {
+                bytes_max: of.events.bytes_max.filter(|_| of.prunes_when_full),
+                ..of.events
+            },
+            bodies: of.bodies,
         })
     }
 }
@@ -138,13 +146,14 @@ pub(crate) async fn run(app: App, rules: Vec<Retained>, mut shutdown: watch::Rec
 async fn prune(writer: &Arc<Writer>, rules: &[Retained]) -> Result<(), Error> {
     let plans = writer.retention(|cluster| Retained::rule(rules, cluster), SystemClock.now())?;
     for plan in plans {
-        let Plan { cluster, from, to, held_by, .. } = &plan;
+        let Plan { cluster, table, from, to, held_by, .. } = &plan;
         if let Some(hold) = held_by {
             tracing::info!(cluster, hold, "a hold keeps events that are past their retention");
         }
         if to > from {
-            writer.prune(&plan, "retention").await?;
-            tracing::info!(cluster, from, to, "events past their retention were deleted");
+            writer.let_go(&plan, "retention").await?;
+            let what = table.name();
+            tracing::info!(cluster, from, to, what, "what is past its retention was deleted");
         }
     }
     writer.vacuum(VACUUM_GRACE).await.map(drop)
@@ -158,7 +167,7 @@ fn look(app: &App, rules: &[Retained], may_warn: bool) {
     let mut full = BTreeSet::new();
     for cluster in clusters {
         let Some(rule) = Retained::of(rules, cluster) else { continue };
-        let Some(max) = rule.bytes_max.filter(|_| !rule.prunes_when_full) else { continue };
+        let Some(max) = rule.events.bytes_max.filter(|_| !rule.prunes_when_full) else { continue };
         let (bytes, growth) = growth(&snapshot, cluster, SystemClock.now());
         if bytes >= max {
             full.insert(cluster.to_owned());
@@ -204,14 +213,24 @@ mod tests {
     #[test]
     fn rules_are_read() {
         let cases = [
-            ("prod=400d", Some("prod"), Some(400 * DAY), None, false),
-            ("*=1y,200Gi,prune", None, Some(365 * DAY), Some(200 << 30), true),
-            ("a=10Ti,refuse", Some("a"), None, Some(10 << 40), false),
-            ("a=2w,1Mi", Some("a"), Some(14 * DAY), Some(1 << 20), false),
+            ("prod=400d", Some("prod"), (Some(400 * DAY), None), false, (None, None)),
+            ("*=1y,200Gi,prune", None, (Some(365 * DAY), Some(200 << 30)), true, (None, None)),
+            ("a=10Ti,refuse", Some("a"), (None, Some(10 << 40)), false, (None, None)),
+            ("a=2w,1Mi", Some("a"), (Some(14 * DAY), Some(1 << 20)), false, (None, None)),
+            ("a=bodies=30d", Some("a"), (None, None), false, (Some(30 * DAY), None)),
+            (
+                "a=400d,bodies=30d,bodies=1Gi",
+                Some("a"),
+                (Some(400 * DAY), None),
+                false,
+                (Some(30 * DAY), Some(1 << 30)),
+            ),
         ];
-        for (text, cluster, age_max, bytes_max, prunes_when_full) in cases {
+        let limit = |(age_max, bytes_max)| Limit { age_max, bytes_max };
+        for (text, cluster, events, prunes_when_full, bodies) in cases {
             let cluster = cluster.map(str::to_owned);
-            let wanted = Retained { cluster, age_max, bytes_max, prunes_when_full };
+            let (events, bodies) = (limit(events), limit(bodies));
+            let wanted = Retained { cluster, events, prunes_when_full, bodies };
             assert_eq!(text.parse(), Ok(wanted), "{text}");
         }
         let wrong = [
@@ -226,6 +245,9 @@ mod tests {
             "a=-1d",
             "a=+1d",
             "a=1m",
+            "a=bodies=1d,bodies=2d",
+            "a=bodies=prune",
+            "a=bodies=1Gi,prune",
             "a=1Gi,2Gi",
             "a=1Gi,prune,refuse",
             "a=99999999999999y",
@@ -239,9 +261,9 @@ mod tests {
     #[test]
     fn an_own_rule_goes_before_that_of_all() {
         let rules = ["*=1d", "prod=2d,1Gi", "other=1Gi,prune"].map(|rule| rule.parse().unwrap());
-        let age = |cluster| Retained::rule(&rules, cluster).age_max;
+        let age = |cluster| Retained::rule(&rules, cluster).events.age_max;
         assert_eq!((age("prod"), age("dev"), age("other")), (Some(2 * DAY), Some(DAY), None));
-        let bytes = |cluster| Retained::rule(&rules, cluster).bytes_max;
+        let bytes = |cluster| Retained::rule(&rules, cluster).events.bytes_max;
         assert_eq!((bytes("prod"), bytes("other")), (None, Some(1 << 30)));
     }
 }

@@ -234,6 +234,21 @@ impl BatchBuilder {
         }
     }
 
+    /// Adds an event of the record that writing gives back, to see what it becomes once more; it
+    /// gets no fingerprint.
+    pub(crate) fn add_encoded(
+        &mut self,
+        event: &Event<'_>,
+        form: Form,
+        record: Record,
+    ) -> Result<()> {
+        row::fill(&mut self.builders, event)?;
+        let committed = self.add_bodies(event, [record.request, record.response]);
+        self.drafts.push_encoded(event, form, committed.map(|body| body.is_some()));
+        self.builders.form.append_value(row::form_name(form));
+        self.end_event(record)
+    }
+
     /// Adds an event whose text is final.
     pub(crate) fn add_event(
         &mut self,
@@ -257,6 +272,10 @@ impl BatchBuilder {
             let cut = entry::without_bodies(text, committed).unwrap_or_default();
             self.builders.text.append_value(cut);
         }
+        self.end_event(record)
+    }
+
+    fn end_event(&mut self, record: Record) -> Result<()> {
         if record.redacted > 0 {
             let count = i32::try_from(record.redacted).unwrap_or(i32::MAX);
             self.builders.redacted.append_value(count);
@@ -275,12 +294,12 @@ impl BatchBuilder {
         {
             let Some(body) = body else { continue };
             if is_redacted {
-                column.append_value(body.get());
+                column.append_value(body);
                 continue;
             }
             column.append_value(COMMITTED);
-            self.bodies.add(self.rows, name, body.get());
-            *went = Some(body.get());
+            self.bodies.add(self.rows, name, body);
+            *went = Some(body);
         }
         committed
     }

@@ -77,7 +77,8 @@ fn covered(files: &Files) -> Vec<DataFile> {
 
 /// Whether a file was written by a compaction; its name says so.
 fn is_settled(file: &DataFile) -> bool {
-    file.path.ends_with(segment::SETTLED_SUFFIX)
+    let suffixes = [segment::SETTLED_SUFFIX, segment::ERASED_SUFFIX];
+    suffixes.iter().any(|suffix| file.path.ends_with(suffix))
 }
 
 /// Neighbouring files that become one, in the order of the log.
@@ -163,18 +164,18 @@ pub(crate) struct Writing<'a> {
 
 /// Files of the record, which are read to be written anew: what is not as it was sealed must not
 /// get a seal that it did not have.
-struct Sealed<'a> {
+pub(crate) struct Sealed<'a> {
     store: &'a DiskStore,
     seals: HashMap<String, Seal>,
 }
 
 impl<'a> Sealed<'a> {
-    fn of(writing: &Writing<'a>) -> Result<Self> {
+    pub(crate) fn of(writing: &Writing<'a>) -> Result<Self> {
         let seals = meta::seals(&**writing.disk)?;
         Ok(Sealed { store: writing.store, seals })
     }
 
-    async fn fetch(&self, table: Table, file: &DataFile) -> Result<Bytes> {
+    pub(crate) async fn fetch(&self, table: Table, file: &DataFile) -> Result<Bytes> {
         let bytes = fetch(self.store, table, file).await?;
         let path = format!("{}/{}", table.name(), file.path);
         let found = seal(path.clone(), &bytes);

@@ -63,9 +63,7 @@ impl Fingerprints {
             event.request_received,
             event.stage_time,
         ));
-        let body = |body: Option<&serde_json::value::RawValue>| {
-            body.map_or(0, |body| self.hash(body.get()).max(1))
-        };
+        let body = |body: Option<&str>| body.map_or(0, |body| self.hash(body).max(1));
         Fingerprint {
             key,
             envelope: self.envelope(text),

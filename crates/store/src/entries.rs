@@ -1,15 +1,15 @@
 //! Entries out of the record: the leaves of a log made again from what tables and memory hold.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch};
-use whodid_event::entry::{BODY_NAMES, BlockKey, salt};
+use whodid_event::entry::{self, BODY_NAMES, KeptSalts, Salt, Salts};
 use whodid_tlog::Hash;
 
 use crate::columns::typed;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flush::blocking;
 use crate::keys::BlockKeys;
 use crate::rebuild::{decode_range, fetch};
@@ -45,6 +45,11 @@ impl Snapshot {
         self.leaves(cluster, range, hash).await
     }
 
+    /// The bytes of a cluster's leaves, in order.
+    pub(crate) async fn entries(&self, cluster: &str, range: Range<u64>) -> Result<Vec<Vec<u8>>> {
+        self.leaves(cluster, range, |leaf: &Leaf<'_>| leaf.entry().map(Some)).await
+    }
+
     /// Some leaves of a cluster, in order, with their bodies.
     pub(crate) async fn disclosed(
         &self,
@@ -56,6 +61,12 @@ impl Snapshot {
         let disclose =
             move |leaf: &Leaf<'_>| wanted.contains(&leaf.seq).then(|| leaf.disclosed()).transpose();
         self.leaves(cluster, range, disclose).await
+    }
+
+    /// The salts of all commitments in a range of leaves but for those whose values are gone.
+    pub(crate) async fn salts(&self, cluster: &str, range: Range<u64>) -> Result<KeptSalts> {
+        let salts = |leaf: &Leaf<'_>| Ok(Some((leaf.seq, leaf.salts_of_what_is_there()?)));
+        Ok(self.leaves(cluster, range, salts).await?.into_iter().collect())
     }
 
     /// Makes something of the leaves of a range, in order.
@@ -127,23 +138,34 @@ struct Leaf<'a> {
     row: usize,
     seq: u64,
     cluster: &'a str,
-    key: &'a BlockKey,
+    salts: Salts<'a>,
 }
 
 impl Leaf<'_> {
     fn entry(&self) -> Result<Vec<u8>> {
-        self.rows.entry(self.row, self.cluster, self.key)
+        self.rows.entry(self.row, self.cluster, self.salts)
     }
 
     fn disclosed(&self) -> Result<Disclosed> {
-        let bodies = self.rows.row_bodies(self.row);
+        let bodies = self.rows.bodies(self.row);
         let [request, response] = BODY_NAMES;
         let values = [(request, bodies.request), (response, bodies.response), ("raw", bodies.raw)];
-        let disclosure = |(member, value): (&'static str, Option<String>)| {
-            Some(Disclosure { member, salt: salt(self.key, self.seq, member), value: value? })
+        let disclosure = |(member, value): (&'static str, Option<&str>)| {
+            let (salt, value) = (self.salts.of(self.seq, member)?, value?.to_owned());
+            Some(Disclosure { member, salt, value })
         };
         let bodies = values.into_iter().filter_map(disclosure).collect();
         Ok(Disclosed { seq: self.seq, entry: self.entry()?, bodies })
+    }
+
+    fn salts_of_what_is_there(&self) -> Result<BTreeMap<String, Salt>> {
+        let committed = entry::committed(&self.entry()?);
+        let committed = committed.map_err(|error| Error::Invalid(error.to_string()))?;
+        let bodies = self.rows.bodies(self.row);
+        let is_there = |name: &String| bodies.gone().all(|gone| gone != name);
+        let salt = |name: String| Some((self.salts.of(self.seq, &name)?, name));
+        let salts = committed.into_iter().filter(is_there).filter_map(salt);
+        Ok(salts.map(|(salt, name)| (name, salt)).collect())
     }
 }
 
@@ -160,8 +182,8 @@ fn of_rows<T>(
     for (row, seq) in typed::<Int64Array>(events, "seq")?.values().iter().enumerate() {
         let seq = seq.cast_unsigned();
         if range.contains(&seq) {
-            let key = keys.of(cluster, seq)?;
-            leaves.extend(made(&Leaf { rows, row, seq, cluster, key })?);
+            let salts = keys.of(cluster, seq)?;
+            leaves.extend(made(&Leaf { rows, row, seq, cluster, salts })?);
         }
     }
     Ok(())

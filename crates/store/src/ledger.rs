@@ -20,12 +20,14 @@ use crate::keys::BlockKeys;
 use crate::memtable::Shared;
 
 mod cosign;
+mod layout;
 mod leaves;
 pub(crate) mod log;
 pub(crate) mod meta;
 mod open;
 mod prove;
 mod reopen;
+pub(crate) mod stamps;
 mod tree;
 
 pub(crate) use leaves::{Leaves, hash_rows};

@@ -150,6 +150,10 @@ fn prints(
             if received < since {
                 continue;
             }
+            // Nothing can be told to be the same as what is not whole any more.
+            if rows.bodies(row).gone().next().is_some() {
+                continue;
+            }
             let print = if view.raw_sha256.is_null(row) {
                 match rows.original(row) {
                     Ok(Original::Event(text)) => match Event::parse(text.as_bytes()) {
@@ -157,7 +161,6 @@ fn prints(
                         Err(_) => fingerprints.of_bytes(text.as_bytes()),
                     },
                     Ok(Original::Raw(bytes)) => fingerprints.of_bytes(&bytes),
-                    // Its body is no longer in the record, so nothing can be the same as it.
                     Err(_) => continue,
                 }
             } else {

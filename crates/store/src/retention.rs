@@ -1,6 +1,7 @@
-//! Retention: what of a cluster may go, oldest first and in whole units of the tree, and letting it
-//! go. That it went is in the meta log before; what is held stays. The trees stay whole: their
-//! tiles are kept, so that every proof and every checkpoint there ever was can still be checked.
+//! Retention: what of a cluster may go, oldest first, and letting it go: events in whole units of
+//! the tree, bodies a file at a time. That it went is in the meta log before; what is held stays.
+//! The trees stay whole: tiles and commitments are kept, so that every proof and every checkpoint
+//! there ever was can still be checked.
 
 use std::collections::BTreeMap;
 
@@ -8,11 +9,12 @@ use chrono::TimeDelta;
 use whodid_event::time::{self, Micros};
 
 use crate::compact;
+use crate::erase::{erase, is_erased};
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::ledger::{Hold, Record, Signed, meta};
 use crate::reader::Reader;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, Table};
 use crate::table::DataFile;
 use crate::writer::Writer;
 
@@ -22,24 +24,36 @@ pub const UNIT_LEAVES: u64 = 65_536;
 /// What is kept of a cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rule {
-    /// Events that were taken in longer ago may go, in microseconds.
+    /// What may go of it as a whole,
+    pub events: Limit,
+    /// and of the bodies alone.
+    pub bodies: Limit,
+}
+
+/// What is kept at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limit {
+    /// What was taken in longer ago may go, in microseconds.
     pub age_max: Option<Micros>,
-    /// The oldest may go while the files of the cluster are larger, in bytes.
+    /// The oldest may go while the files are larger, in bytes.
     pub bytes_max: Option<u64>,
 }
 
-/// Leaves of one cluster that may go.
+/// What may go of one cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The cluster.
     pub cluster: String,
-    /// The first leaf that there is,
+    /// Whether events go as a whole, or what is in the table of bodies alone.
+    pub table: Table,
+    /// The first leaf that has something to go,
     pub from: u64,
-    /// and the first that stays.
+    /// and the first from which nothing goes.
     pub to: u64,
     /// When the last that goes was taken in, at the latest.
     pub last_received: Micros,
-    /// The bytes of files that go as a whole; more becomes free where a file is cut.
+    /// The bytes of files that go as a whole, those of commitments that stay included; more becomes
+    /// free where a file is cut.
     pub bytes: u64,
     /// The hold without which more would go.
     pub held_by: Option<String>,
@@ -49,12 +63,28 @@ pub struct Plan {
 struct Stock<'a> {
     cluster: &'a str,
     events: Vec<&'a DataFile>,
+    /// Files of bodies that have some, in the order of the log.
+    bodies: Vec<&'a DataFile>,
     all: Vec<&'a DataFile>,
     /// The tree is durable up to here, and everybody who signs it has seen it.
     settled: u64,
 }
 
-impl Stock<'_> {
+impl<'a> Stock<'a> {
+    fn of(snapshot: &'a Snapshot, cluster: &'a str, settled: u64) -> Self {
+        let of_cluster = |file: &&DataFile| file.cluster == cluster;
+        let events: Vec<&DataFile> = snapshot.files.events.iter().filter(of_cluster).collect();
+        let end = events.iter().map(|file| file.stats.seq.1).max();
+        let bodies = || snapshot.files.bodies.iter().filter(of_cluster);
+        let all = events.iter().copied().chain(bodies()).collect();
+        // What a crash left above the watermark has no events in the table yet.
+        let has_events = |file: &&DataFile| end.is_some_and(|end| file.stats.seq.1 <= end);
+        let mut bodies: Vec<&DataFile> =
+            bodies().filter(has_events).filter(|file| !is_erased(file)).collect();
+        bodies.sort_by_key(|file| file.stats.seq);
+        Stock { cluster, events, bodies, all, settled }
+    }
+
     fn from(&self) -> u64 {
         self.events.iter().map(|file| file.stats.seq.0).min().unwrap_or(0)
     }
@@ -75,15 +105,15 @@ impl Stock<'_> {
     }
 
     /// How far the oldest may go by a rule, whatever holds it.
-    fn end(&self, rule: Rule, now: Micros) -> u64 {
+    fn end(&self, limit: Limit, now: Micros) -> u64 {
         let total: u64 = self.all.iter().map(|file| file.bytes).sum();
         let is_old = |to: u64| {
             let age = self.last_received(to).map(|last| now.saturating_sub(last));
-            age.zip(rule.age_max).is_some_and(|(age, max)| age > max)
+            age.zip(limit.age_max).is_some_and(|(age, max)| age > max)
         };
         // While what is left before this unit goes, too, is still too much.
         let is_too_much = |to: u64| {
-            rule.bytes_max.is_some_and(|max| total - self.bytes_before(to - UNIT_LEAVES) > max)
+            limit.bytes_max.is_some_and(|max| total - self.bytes_before(to - UNIT_LEAVES) > max)
         };
         self.units().take_while(|to| is_old(*to) || is_too_much(*to)).last().unwrap_or(0)
     }
@@ -96,9 +126,9 @@ impl Stock<'_> {
         (first..=self.settled.min(end) / UNIT_LEAVES).map(|unit| unit * UNIT_LEAVES)
     }
 
-    /// What goes, unless a hold forbids it.
-    fn plan(&self, rule: Rule, holds: &BTreeMap<String, Hold>, now: Micros) -> Option<Plan> {
-        let mut to = self.end(rule, now);
+    /// Which events go, unless a hold forbids it.
+    fn plan(&self, limit: Limit, holds: &BTreeMap<String, Hold>, now: Micros) -> Option<Plan> {
+        let mut to = self.end(limit, now);
         let from = self.from();
         if to <= from {
             return None;
@@ -117,7 +147,41 @@ impl Stock<'_> {
         let last_received = self.last_received(to).unwrap_or_default();
         let bytes = self.bytes_before(to);
         let cluster = self.cluster.to_owned();
-        Some(Plan { cluster, from, to, last_received, bytes, held_by })
+        Some(Plan { cluster, table: Table::Events, from, to, last_received, bytes, held_by })
+    }
+
+    /// Whose bodies go, unless a hold forbids it.
+    fn plan_bodies(
+        &self,
+        limit: Limit,
+        holds: &BTreeMap<String, Hold>,
+        now: Micros,
+    ) -> Option<Plan> {
+        let mut left: u64 = self.bodies.iter().map(|file| file.bytes).sum();
+        let is_due = |file: &&&DataFile| {
+            let age = now.saturating_sub(file.stats.received.1);
+            let is_due = limit.age_max.is_some_and(|max| age > max)
+                || limit.bytes_max.is_some_and(|max| left > max);
+            left -= file.bytes;
+            is_due
+        };
+        let due: Vec<&&DataFile> = self.bodies.iter().take_while(is_due).collect();
+        let holds = || holds.iter().filter(|(_, hold)| hold.cluster == self.cluster);
+        let holding = |file: &DataFile| {
+            holds().find(|(_, hold)| hold.covers(file.stats.received)).map(|(name, _)| name.clone())
+        };
+        let free = due.iter().take_while(|file| holding(file).is_none()).count();
+        let from = due.first()?.stats.seq.0;
+        let going = || due.iter().take(free);
+        Some(Plan {
+            cluster: self.cluster.to_owned(),
+            table: Table::Bodies,
+            from,
+            to: going().map(|file| file.stats.seq.1 + 1).max().unwrap_or(from),
+            last_received: going().map(|file| file.stats.received.1).max().unwrap_or_default(),
+            bytes: going().map(|file| file.bytes).sum(),
+            held_by: due.get(free).and_then(|file| holding(file)),
+        })
     }
 }
 
@@ -135,11 +199,9 @@ fn plans(
         let Some(settled) = settled(snapshot, cluster)?.filter(|_| rule != Rule::default()) else {
             continue;
         };
-        let of_cluster = |file: &&DataFile| file.cluster == cluster;
-        let events: Vec<&DataFile> = snapshot.files.events.iter().filter(of_cluster).collect();
-        let bodies = snapshot.files.bodies.iter().filter(of_cluster);
-        let all = events.iter().copied().chain(bodies).collect();
-        plans.extend(Stock { cluster, events, all, settled }.plan(rule, holds, now));
+        let stock = Stock::of(snapshot, cluster, settled);
+        plans.extend(stock.plan(rule.events, holds, now));
+        plans.extend(stock.plan_bodies(rule.bodies, holds, now));
     }
     Ok(plans)
 }
@@ -186,23 +248,51 @@ impl Writer {
     ///
     /// # Errors
     /// A hold forbids it, or the disk refuses; it can be repeated then.
-    pub async fn prune(&self, plan: &Plan, reason: &str) -> Result<()> {
+    pub async fn let_go(&self, plan: &Plan, reason: &str) -> Result<()> {
+        self.check_holds(plan)?;
+        match plan.table {
+            Table::Events => self.prune(plan, reason).await,
+            Table::Bodies => self.expire(plan, reason).await,
+        }
+    }
+
+    fn check_holds(&self, plan: &Plan) -> Result<()> {
+        let Plan { cluster, to, .. } = plan;
+        let snapshot = self.snapshot();
+        let is_going = |file: &&DataFile| file.cluster == *cluster && file.stats.seq.0 < *to;
+        let going = || snapshot.files(plan.table).iter().filter(is_going);
+        let holds = meta::standing(&*self.disk)?.holds;
+        for (name, hold) in holds.iter().filter(|(_, hold)| hold.cluster == *cluster) {
+            // What went before is not in anybody's way.
+            let mut left = going().filter(|file| !is_erased(file));
+            if left.any(|file| hold.covers(file.stats.received)) {
+                let why = format!("the hold {name:?} forbids to delete anything of {cluster}");
+                return Err(Error::Invalid(why));
+            }
+        }
+        Ok(())
+    }
+
+    async fn expire(&self, plan: &Plan, reason: &str) -> Result<()> {
+        let Plan { cluster, to, last_received, .. } = plan;
+        let record = Record::Expire {
+            cluster: cluster.clone(),
+            to: *to,
+            last_received: time::format(*last_received),
+            reason: reason.to_owned(),
+        };
+        self.record(vec![record]).await?;
+        let is_wanted = |file: &DataFile| {
+            file.cluster == *cluster && file.stats.seq.1 < *to && !is_erased(file)
+        };
+        erase(&self.writing(), is_wanted, |_, _| true).await
+    }
+
+    async fn prune(&self, plan: &Plan, reason: &str) -> Result<()> {
         let Plan { cluster, from, to, last_received, .. } = plan;
         if to % UNIT_LEAVES != 0 || settled(&self.snapshot(), cluster)?.is_none_or(|end| end < *to)
         {
             return Err(Error::Invalid(format!("leaf {to} of {cluster} is no place to prune to")));
-        }
-        let files = self.snapshot().files;
-        let is_going = |file: &&DataFile| file.cluster == *cluster && file.stats.seq.0 < *to;
-        let going = || files.events.iter().filter(is_going);
-        let holds = meta::standing(&*self.disk)?.holds;
-        let of_cluster = holds.iter().filter(|(_, hold)| hold.cluster == *cluster);
-        for (name, hold) in of_cluster {
-            if going().any(|file| hold.covers(file.stats.received)) {
-                return Err(Error::Invalid(format!(
-                    "the hold {name:?} forbids to prune {cluster}"
-                )));
-            }
         }
         let record = Record::Prune {
             cluster: cluster.clone(),

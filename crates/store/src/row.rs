@@ -1,12 +1,13 @@
 //! Between an event and its row: filling the columns from an event, and giving the original bytes
 //! back from them. The two must stay each other's inverse; tests hold them to it.
 
+use std::borrow::Cow;
+
 use arrow::array::Array;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde_json::value::RawValue;
 use whodid_event::encode::{Form, encode};
-use whodid_event::{ObjectRef, Pairs, Status, Str, User, derive, entry};
+use whodid_event::{Event, ObjectRef, Pairs, Status, Str, User, derive, entry};
 
 use crate::batch::COMMITTED;
 use crate::columns::{Builders, View, append_map, append_maps, append_texts, map, maps, texts};
@@ -32,7 +33,7 @@ macro_rules! put {
 }
 
 /// Fills the envelope and the derived columns of one row, but for bodies and text.
-pub(crate) fn fill(b: &mut Builders, event: &whodid_event::Event<'_>) -> Result<()> {
+pub(crate) fn fill(b: &mut Builders, event: &Event<'_>) -> Result<()> {
     fill_audit_id(b, event.audit_id.as_deref());
     put!(
         b,
@@ -84,14 +85,14 @@ pub(crate) fn fill(b: &mut Builders, event: &whodid_event::Event<'_>) -> Result<
             status = answer.status.as_deref(),
             message = answer.message.as_deref(),
             reason = answer.reason.as_deref(),
-            status_details = answer.details.map(RawValue::get),
+            status_details = answer.details,
         );
     }
     fill_derived(b, event);
     Ok(())
 }
 
-fn fill_derived(b: &mut Builders, event: &whodid_event::Event<'_>) {
+fn fill_derived(b: &mut Builders, event: &Event<'_>) {
     let derived = derive(event);
     put!(
         b,
@@ -143,55 +144,98 @@ pub enum Original {
 
 /// The values of one row in the table `bodies`, as far as they are still there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RowBodies {
+pub struct RowBodies<T = String> {
     /// `requestObject`.
-    pub request: Option<String>,
+    pub request: Option<T>,
     /// `responseObject`.
-    pub response: Option<String>,
+    pub response: Option<T>,
     /// `raw`.
-    pub raw: Option<String>,
+    pub raw: Option<T>,
+    /// What stands in the leaf for a request or a response whose value is gone.
+    pub(crate) gone: [Option<String>; 2],
 }
 
-/// Gives back what came in as one row, its bodies being at hand.
+impl RowBodies<&str> {
+    /// The same, no longer a part of what it was read from.
+    pub fn to_owned(&self) -> RowBodies {
+        let owned = |value: Option<&str>| value.map(str::to_owned);
+        RowBodies {
+            request: owned(self.request),
+            response: owned(self.response),
+            raw: owned(self.raw),
+            gone: self.gone.clone(),
+        }
+    }
+}
+
+impl<T> RowBodies<T> {
+    /// The members whose values are gone; their commitments are left.
+    pub fn gone(&self) -> impl Iterator<Item = &'static str> {
+        let gone = entry::BODY_NAMES.into_iter().zip(&self.gone);
+        gone.filter_map(|(name, gone)| gone.is_some().then_some(name))
+    }
+}
+
+/// Gives back what came in as one row, its bodies being at hand. Where a value is gone, its
+/// commitment stands, as it does in the leaf.
 ///
 /// # Errors
 /// A body that belongs to it is not at hand, or the row is not of this store's making.
-pub(crate) fn original(view: &View<'_>, row: usize, bodies: &RowBodies) -> Result<Original> {
+pub(crate) fn original(view: &View<'_>, row: usize, bodies: &RowBodies<&str>) -> Result<Original> {
+    Ok(match rebuilt(view, row, bodies)? {
+        Rebuilt::Encoded(event, form) => Original::Event(encode(&event, form)),
+        Rebuilt::Text(text) => Original::Event(text.into_owned()),
+        Rebuilt::Raw(bytes) => Original::Raw(bytes),
+    })
+}
+
+/// What came in as one row, in the way that it is kept.
+pub(crate) enum Rebuilt<'a> {
+    /// Writing it gives what came in.
+    Encoded(Box<Event<'a>>, Form),
+    /// An event that came in another spelling.
+    Text(Cow<'a, str>),
+    /// Bytes that are not an event; of one that was too long, its beginning.
+    Raw(Vec<u8>),
+}
+
+/// As [`original`], but not written yet.
+pub(crate) fn rebuilt<'a>(
+    view: &View<'a>,
+    row: usize,
+    bodies: &'a RowBodies<&'a str>,
+) -> Result<Rebuilt<'a>> {
     if !view.raw_reason.is_null(row) {
-        return raw(view, row, bodies).map(Original::Raw);
+        return raw(view, row, bodies).map(Rebuilt::Raw);
     }
+    let [request_gone, response_gone] = &bodies.gone;
     let [request, response] = [
-        body(view.request_object, row, bodies.request.as_deref())?,
-        body(view.response_object, row, bodies.response.as_deref())?,
+        body(view.request_object, row, bodies.request.or(request_gone.as_deref()))?,
+        body(view.response_object, row, bodies.response.or(response_gone.as_deref()))?,
     ];
     if !view.text.is_null(row) {
         let text = entry::with_bodies(view.text.value(row), [request, response]);
-        return Ok(Original::Event(text.map_err(|e| defect(&e))?.into_owned()));
+        return Ok(Rebuilt::Text(text.map_err(|e| defect(&e))?));
     }
     let form = match text(view.form, row) {
         Some("line") => Form::Line,
         Some("item") => Form::Item,
         other => return Err(Error::Invalid(format!("a row has the unknown form {other:?}"))),
     };
-    let mut event = event(view, row);
-    let details = text(view.status_details, row).map(parse_raw).transpose()?;
-    if let Some(status) = &mut event.response_status {
-        status.details = details;
-    }
-    event.request_object = request.map(parse_raw).transpose()?;
-    event.response_object = response.map(parse_raw).transpose()?;
+    let mut event = Box::new(event(view, row));
+    (event.request_object, event.response_object) = (request, response);
     if form == Form::Line {
         event.kind = Some("Event".into());
         event.api_version = Some("audit.k8s.io/v1".into());
     }
-    Ok(Original::Event(encode(&event, form)))
+    Ok(Rebuilt::Encoded(event, form))
 }
 
-fn raw(view: &View<'_>, row: usize, bodies: &RowBodies) -> Result<Vec<u8>> {
+fn raw(view: &View<'_>, row: usize, bodies: &RowBodies<&str>) -> Result<Vec<u8>> {
     if !view.raw.is_null(row) {
         return Ok(view.raw.value(row).to_vec());
     }
-    let json = bodies.raw.as_deref().ok_or_else(|| gone("raw"))?;
+    let json = bodies.raw.ok_or_else(|| gone("raw"))?;
     BASE64.decode(json.trim_matches('"')).map_err(|e| defect(&e))
 }
 
@@ -215,12 +259,8 @@ fn defect(error: &dyn std::error::Error) -> Error {
     Error::Invalid(format!("a row is not of this store's making: {error}"))
 }
 
-fn parse_raw(text: &str) -> Result<&RawValue> {
-    serde_json::from_str(text).map_err(|e| defect(&e))
-}
-
-/// The envelope of one row, without bodies and details.
-fn event<'a>(view: &View<'a>, row: usize) -> whodid_event::Event<'a> {
+/// The envelope of one row, without bodies.
+fn event<'a>(view: &View<'a>, row: usize) -> Event<'a> {
     let get = |column: &'a arrow::array::StringViewArray| text(column, row).map(Str::from);
     let audit_id = if view.audit_id.is_null(row) {
         get(view.audit_id_text)
@@ -247,18 +287,18 @@ fn event<'a>(view: &View<'a>, row: usize) -> whodid_event::Event<'a> {
         status: get(view.status),
         message: get(view.message),
         reason: get(view.reason),
-        details: None,
+        details: text(view.status_details, row),
         code: view.code.is_valid(row).then(|| view.code.value(row)),
     };
     let has_status = status.code.is_some()
         || status.status.is_some()
         || status.message.is_some()
         || status.reason.is_some()
-        || view.status_details.is_valid(row);
+        || status.details.is_some();
     let instant = |column: &arrow::array::TimestampMicrosecondArray| {
         column.is_valid(row).then(|| column.value(row))
     };
-    whodid_event::Event {
+    Event {
         level: get(view.level),
         audit_id,
         stage_text: get(view.stage),
@@ -279,7 +319,7 @@ fn event<'a>(view: &View<'a>, row: usize) -> whodid_event::Event<'a> {
         request_received: instant(view.request_received_timestamp),
         stage_time: instant(view.stage_timestamp),
         annotations: annotations(view, row),
-        ..whodid_event::Event::default()
+        ..Event::default()
     }
 }
 

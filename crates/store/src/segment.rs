@@ -28,6 +28,8 @@ pub(crate) const FIRST_LEVEL: i32 = 3;
 pub(crate) const SETTLED_LEVEL: i32 = 9;
 /// How the names of files end that compaction wrote.
 pub(crate) const SETTLED_SUFFIX: &str = ".settled.parquet";
+/// How the names of files of bodies end in which no request and no response is left.
+pub(crate) const ERASED_SUFFIX: &str = ".erased.parquet";
 
 const PAGE_BYTES: usize = 1 << 20;
 
@@ -40,10 +42,9 @@ const BLOOMED: [(&str, u64); 4] =
     [("audit_id", 65_536), ("name", 8_192), ("object_uid", 8_192), ("username", 1_024)];
 
 /// The name of a segment's file: where it belongs, what it holds, and a number of its own.
-fn file_path(cluster: &str, stats: &FileStats, level: i32) -> String {
+fn file_path(cluster: &str, stats: &FileStats, suffix: &str) -> String {
     let (day, (first, last)) = (day_text(stats.received.0), stats.seq);
     let unique = uuid::Uuid::new_v4().simple();
-    let suffix = if level == SETTLED_LEVEL { SETTLED_SUFFIX } else { ".parquet" };
     format!("cluster={cluster}/day={day}/{first:015}-{last:015}-{unique}{suffix}")
 }
 
@@ -80,7 +81,7 @@ pub(crate) fn events_file(cluster: &str, batches: &[RecordBatch], level: i32) ->
         properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
     }
     let bytes = write(&events_schema(), batches, properties.build())?;
-    Ok(stats.file(cluster, bytes, level))
+    Ok(stats.file(cluster, bytes, suffix(level)))
 }
 
 /// Makes the bodies file of a run of chunks, but for bodies at or below `written`; `None` if none
@@ -112,7 +113,24 @@ pub(crate) fn sorted_file(cluster: &str, sorted: &[RecordBatch], level: i32) -> 
         .set_column_encoding(json.clone(), Encoding::PLAIN)
         .set_column_statistics_enabled(json, EnabledStatistics::None);
     let bytes = write(&bodies_schema(), sorted, properties.build())?;
-    Ok(stats.file(cluster, bytes, level))
+    let suffix = if is_erased(sorted)? { ERASED_SUFFIX } else { suffix(level) };
+    Ok(stats.file(cluster, bytes, suffix))
+}
+
+fn suffix(level: i32) -> &'static str {
+    if level == SETTLED_LEVEL { SETTLED_SUFFIX } else { ".parquet" }
+}
+
+/// Whether no request and no response is left in rows of bodies.
+fn is_erased(batches: &[RecordBatch]) -> Result<bool> {
+    for batch in batches {
+        let members: &StringViewArray = typed(batch, "member")?;
+        let values: &StringViewArray = typed(batch, "json")?;
+        if (0..batch.num_rows()).any(|row| values.is_valid(row) && members.value(row) != "raw") {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn properties(level: i32) -> Result<WriterPropertiesBuilder> {
@@ -177,9 +195,9 @@ fn sorted_bodies(
 struct Stats(FileStats);
 
 impl Stats {
-    fn file(self, cluster: &str, bytes: Bytes, level: i32) -> NewFile {
+    fn file(self, cluster: &str, bytes: Bytes, suffix: &str) -> NewFile {
         let stats = self.0;
-        let path = file_path(cluster, &stats, level);
+        let path = file_path(cluster, &stats, suffix);
         NewFile { path, cluster: cluster.to_owned(), bytes, stats }
     }
 }

@@ -1,13 +1,13 @@
 //! What a query sees: the files of both tables and the events that are not in one, pinned at one
 //! moment. Nothing that happens afterwards changes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, Int64Array, RecordBatch, StringViewArray};
+use arrow::array::{Array, BinaryArray, Int64Array, RecordBatch, StringViewArray};
 use object_store::ObjectStore;
-use whodid_event::entry::{self, BlockKey, Body, Content, Place};
+use whodid_event::entry::{self, Body, Content, Place, Salts};
 
 use crate::chunk::Chunk;
 use crate::columns::{View, typed};
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::keys;
 use crate::memtable::{Files, Run};
 use crate::object::DiskStore;
-use crate::row::{self, Original, RowBodies};
+use crate::row::{self, Original, Rebuilt, RowBodies};
 use crate::table::{BODIES, DataFile, EVENTS};
 
 /// A pinned view of the record.
@@ -107,21 +107,15 @@ impl Snapshot {
     pub fn clusters(&self) -> Result<Vec<String>> {
         keys::clusters(&*self.disk)
     }
-
-    /// The key from which the salts of a leaf's block are made.
-    ///
-    /// # Errors
-    /// The key is gone.
-    pub fn block_key(&self, cluster: &str, seq: u64) -> Result<BlockKey> {
-        keys::block_key(&self.disk, cluster, seq)
-    }
 }
 
 /// Rows of `events` with all columns and the rows of `bodies` that belong to them, ready to give
 /// back what came in.
 pub struct Rows<'a> {
     view: View<'a>,
-    bodies: std::collections::HashMap<i64, RowBodies>,
+    bodies: HashMap<i64, RowBodies<&'a str>>,
+    /// What a row has that has none.
+    none: RowBodies<&'a str>,
 }
 
 impl<'a> Rows<'a> {
@@ -129,35 +123,37 @@ impl<'a> Rows<'a> {
     ///
     /// # Errors
     /// A batch lacks columns.
-    pub fn new(events: &'a RecordBatch, bodies: &[RecordBatch]) -> Result<Self> {
+    pub fn new(events: &'a RecordBatch, bodies: &'a [RecordBatch]) -> Result<Self> {
         let view = View::of(events)?;
-        let mut found = std::collections::HashMap::<i64, RowBodies>::new();
+        let seqs = view.seq.values().iter().copied();
+        let wanted = seqs.clone().min().unwrap_or(0)..=seqs.max().unwrap_or(-1);
+        let mut found = HashMap::<i64, RowBodies<&str>>::new();
         for batch in bodies {
             let members: &StringViewArray = typed(batch, "member")?;
             let values: &StringViewArray = typed(batch, "json")?;
+            let commitments: &BinaryArray = typed(batch, "commitment")?;
             for (row, seq) in typed::<Int64Array>(batch, "seq")?.values().iter().enumerate() {
-                if values.is_null(row) {
+                if !wanted.contains(seq) {
                     continue;
                 }
                 let entry = found.entry(*seq).or_default();
-                let value = Some(values.value(row).to_owned());
+                let value = row::text(values, row);
+                let commitment = commitments.is_valid(row).then(|| commitments.value(row));
+                let shown = commitment.filter(|_| value.is_none()).map(shown).transpose()?;
+                let [request_gone, response_gone] = &mut entry.gone;
                 match members.value(row) {
-                    "requestObject" => entry.request = value,
-                    "responseObject" => entry.response = value,
+                    "requestObject" => (entry.request, *request_gone) = (value, shown),
+                    "responseObject" => (entry.response, *response_gone) = (value, shown),
                     _ => entry.raw = value,
                 }
             }
         }
-        Ok(Rows { view, bodies: found })
-    }
-
-    fn bodies(&self, row: usize) -> RowBodies {
-        self.bodies.get(&self.view.seq.value(row)).cloned().unwrap_or_default()
+        Ok(Rows { view, bodies: found, none: RowBodies::default() })
     }
 
     /// The bodies of one row, as far as they are at hand.
-    pub fn row_bodies(&self, row: usize) -> RowBodies {
-        self.bodies(row)
+    pub fn bodies(&self, row: usize) -> &RowBodies<&'a str> {
+        self.bodies.get(&self.view.seq.value(row)).unwrap_or(&self.none)
     }
 
     /// Gives back what came in as one row.
@@ -165,14 +161,19 @@ impl<'a> Rows<'a> {
     /// # Errors
     /// A body is no longer in the record, or the row is not of this store's making.
     pub fn original(&self, row: usize) -> Result<Original> {
-        row::original(&self.view, row, &self.bodies(row))
+        row::original(&self.view, row, self.bodies(row))
+    }
+
+    /// What came in as one row, not written yet.
+    pub(crate) fn rebuilt(&self, row: usize) -> Result<Rebuilt<'_>> {
+        row::rebuilt(&self.view, row, self.bodies(row))
     }
 
     /// The bytes of the leaf of one row.
     ///
     /// # Errors
     /// As [`original`](Self::original).
-    pub fn entry(&self, row: usize, cluster: &str, key: &BlockKey) -> Result<Vec<u8>> {
+    pub fn entry(&self, row: usize, cluster: &str, salts: Salts<'_>) -> Result<Vec<u8>> {
         let view = &self.view;
         let source = row::text(view.source, row).unwrap_or_default();
         let place = Place {
@@ -181,14 +182,16 @@ impl<'a> Rows<'a> {
             source,
             received: view.received.value(row),
         };
-        let original = self.original(row)?;
+        let bodies = self.bodies(row);
+        let original = row::original(view, row, bodies)?;
+        let [request_gone, response_gone] = &bodies.gone;
         let oversized;
         let content = match &original {
             Original::Event(text) => Content::Event {
                 text,
                 bodies: entry::Bodies {
-                    request: body(view.request_object, row),
-                    response: body(view.response_object, row),
+                    request: body(view.request_object, row, request_gone.as_ref()),
+                    response: body(view.response_object, row, response_gone.as_ref()),
                 },
             },
             Original::Raw(bytes) if view.raw_size.is_null(row) => Content::Raw(bytes),
@@ -201,14 +204,23 @@ impl<'a> Rows<'a> {
                 Content::Oversized(&oversized)
             }
         };
-        entry::entry(&place, content, key)
+        entry::entry(&place, content, salts)
             .map_err(|error| Error::Invalid(format!("the event cannot become an entry: {error}")))
     }
 }
 
-fn body(column: &StringViewArray, row: usize) -> Body<'static> {
+fn body(column: &StringViewArray, row: usize, gone: Option<&String>) -> Body {
     match row::text(column, row) {
-        None | Some(crate::batch::COMMITTED) => Body::Committed,
-        Some(_) => Body::Redacted,
+        None => Body::Committed,
+        Some(crate::batch::COMMITTED) if gone.is_none() => Body::Committed,
+        Some(_) => Body::AsItIs,
     }
+}
+
+/// How a commitment stands in a leaf.
+fn shown(commitment: &[u8]) -> Result<String> {
+    let commitment = commitment.try_into().map_err(|_| {
+        Error::Invalid(format!("a commitment has 32 bytes, and one has {}", commitment.len()))
+    })?;
+    Ok(entry::shown(commitment))
 }

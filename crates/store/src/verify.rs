@@ -8,12 +8,13 @@
 use std::collections::{BTreeSet, HashMap};
 
 use whodid_event::time::Micros;
+use whodid_tlog::proof::Head;
 use whodid_tlog::{Checkpoint, Hash, Policy};
 
 use crate::error::Result;
 use crate::keys;
 use crate::ledger::meta::Standing;
-use crate::ledger::{MetaEntry, Record, Seal, Signed, log, meta};
+use crate::ledger::{MetaEntry, Record, Seal, Signed, log, meta, stamps};
 use crate::reader::Reader;
 use crate::snapshot::Snapshot;
 
@@ -53,6 +54,8 @@ pub struct VerifiedLog {
     pub unsigned: u64,
     /// Leaves at its beginning that were pruned: their hashes stand for them.
     pub pruned: u64,
+    /// Checkpoints of it that are time-stamped; whether the stamps are, is for `openssl ts` to say.
+    pub stamps: usize,
 }
 
 /// What was verified, and what was found.
@@ -64,6 +67,8 @@ pub struct Verification {
     pub events: u64,
     /// Bodies that were held against their commitments.
     pub bodies: u64,
+    /// Bodies of which only commitments are left, as the meta log says.
+    pub gone: u64,
     /// Files that were held against their seals.
     pub files: u64,
     /// The first findings, in the order of the logs.
@@ -94,12 +99,13 @@ impl Verification {
 
     /// Says of a log whether its tree is the one that was signed.
     fn close(&mut self, path: &str, name: &str, log: &Log, blocks: &mut Blocks<'_>, pruned: u64) {
-        let end = blocks.end();
+        let (end, stamps) = (blocks.end(), log.stamped().len());
         let (signed, believed) = match log {
             Log::Signed(signed) => (&signed.0, &signed.1),
             Log::NotYet => {
                 let (origin, unsigned) = (name.to_owned(), end);
-                return self.logs.push(VerifiedLog { origin, size: 0, unsigned, pruned });
+                let size = 0;
+                return self.logs.push(VerifiedLog { origin, size, unsigned, pruned, stamps });
             }
             Log::Wrong => return,
         };
@@ -115,7 +121,7 @@ impl Verification {
         let Some(what) = what else {
             let (origin, size) = (believed.origin.clone(), believed.head.size);
             let unsigned = end - size;
-            return self.logs.push(VerifiedLog { origin, size, unsigned, pruned });
+            return self.logs.push(VerifiedLog { origin, size, unsigned, pruned, stamps });
         };
         let leaves = Some((name.to_owned(), 0, size.saturating_sub(1)));
         self.found(Finding { path: path.to_owned(), leaves, received: None, what });
@@ -124,8 +130,8 @@ impl Verification {
 
 /// A log as its files show it.
 enum Log {
-    /// And the checkpoint of it that is believed.
-    Signed(Box<(Signed, Checkpoint)>),
+    /// And the checkpoint of it that is believed, and the heads that were time-stamped.
+    Signed(Box<(Signed, Checkpoint, Vec<Head>)>),
     /// Its writer ended before it began.
     NotYet,
     /// Why is a finding.
@@ -133,9 +139,16 @@ enum Log {
 }
 
 impl Log {
-    fn of(signed: Signed, believed: Option<Checkpoint>) -> Self {
+    fn of(signed: Signed, believed: Option<Checkpoint>, stamped: Vec<Head>) -> Self {
         let believed = believed.unwrap_or_else(|| signed.checkpoint.clone());
-        Log::Signed(Box::new((signed, believed)))
+        Log::Signed(Box::new((signed, believed, stamped)))
+    }
+
+    fn stamped(&self) -> &[Head] {
+        match self {
+            Log::Signed(signed) => &signed.2,
+            Log::NotYet | Log::Wrong => &[],
+        }
     }
 
     fn signed(&self) -> Option<&Signed> {
@@ -207,8 +220,7 @@ impl Reader {
         let ends = snapshot.ends();
         clusters.extend(ends.keys().filter(|name| is_wanted(name)).cloned());
         let total = clusters.iter().filter_map(|cluster| ends.get(cluster)).sum();
-        let pruned = standing.pruned;
-        let mut work = Work { snapshot: &snapshot, seals, pruned, verification, progress, total };
+        let mut work = Work { snapshot: &snapshot, seals, standing, verification, progress, total };
         for cluster in clusters {
             // A cluster that has events and no keys has no log either.
             let log = signed.remove(&cluster).unwrap_or(Log::NotYet);
@@ -226,15 +238,45 @@ impl Reader {
                 verification.file(&format!("ledger/{name}/edge"), &what);
             }
             verification.has_cosigned |= signed.cosigned.is_some();
-            let Some(policy) = wanted.policy else { return Ok(Log::of(signed, None)) };
+            let stamped = self.stamped(name, &signed, verification)?;
+            let Some(policy) = wanted.policy else { return Ok(Log::of(signed, None, stamped)) };
             let believed = signed.believed(policy)?.clone();
             verification.detects_rewriting &= policy.open(&signed.note).is_err();
-            Ok(Log::of(signed, Some(believed)))
+            Ok(Log::of(signed, Some(believed), stamped))
         });
         opened.unwrap_or_else(|error| {
             verification.file(&format!("ledger/{name}/checkpoint"), &error);
             Log::Wrong
         })
+    }
+
+    /// The heads of a log that were time-stamped.
+    fn stamped(
+        &self,
+        name: &str,
+        signed: &Signed,
+        verification: &mut Verification,
+    ) -> Result<Vec<Head>> {
+        let own = log::policy(&*self.disk, name)?;
+        let Some((_, own)) = own else { return Ok(Vec::new()) };
+        let mut heads = Vec::new();
+        for (path, stamp) in stamps::read(&*self.disk, name, &own)? {
+            match stamp {
+                Ok(stamp) if stamp.head.size <= signed.checkpoint.head.size => {
+                    heads.push(stamp.head);
+                }
+                Ok(stamp) => {
+                    let what = format!(
+                        "{} leaves were time-stamped, and fewer are signed now: the record was put \
+                         back to an older state",
+                        stamp.head.size
+                    );
+                    verification.file(&path, &what);
+                }
+                Err(error) => verification.file(&path, &error),
+            }
+        }
+        Ok(heads)
     }
 
     /// Holds segments against checkpoints: they are listed when they are signed.
@@ -279,7 +321,7 @@ impl Reader {
         let log = self.signed(meta::NAME, wanted, verification);
         let entries = meta::entries_from(&*self.disk, 0);
         let entries = entries.map_err(|error| verification.file(&path, &error)).unwrap_or_default();
-        let mut blocks = Blocks::new(log.signed());
+        let mut blocks = Blocks::new(log.signed(), log.stamped());
         let signed = match &log {
             Log::Signed(signed) => signed.0.checkpoint.head.size,
             Log::NotYet => 0,

@@ -5,11 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde_json::{Value, json};
+use whodid_tlog::Verifier;
 
 use super::kept::{self, Run, SetUp};
 use super::perform::{self, Stage};
+use crate::oracles::{self, fsck};
 use crate::product::{Record, Server};
 use crate::repository;
 use crate::testbed::{Options, Testbed};
@@ -20,6 +22,9 @@ pub(super) const HOOK: &str = "hook";
 
 /// The log goes on in a new file after one megabyte: several times in a run that records all.
 const LOG_MAX: &str = "--audit-log-maxsize=1";
+
+/// A log of a run has more leaves than this.
+const LEAVES_MIN: u64 = 1_000;
 
 /// Everything is stored this long after the API server has ended, or never.
 const SETTLE_MAX: Duration = Duration::from_mins(1);
@@ -76,6 +81,26 @@ impl Product {
         Ok(printed.lines().map(str::to_owned).collect())
     }
 
+    /// Has the logs of both clusters read by a program that others wrote.
+    fn read_as_log(&self, place: &Place) -> anyhow::Result<()> {
+        let fsck = oracles::build_fsck()?;
+        let (_, policy) = self.record.run(&["ledger", "policy"])?;
+        let keys = policy.lines().filter_map(|line| line.strip_prefix("log "));
+        let keys: Vec<Verifier> = keys.map(Verifier::parse).collect::<Result<_, _>>()?;
+        for cluster in [FILE, HOOK] {
+            let key = keys.iter().find(|key| key.name().ends_with(&format!("/{cluster}")));
+            let key = key.with_context(|| format!("there is no key of {cluster}"))?;
+            let out = place.folder.join(format!("{cluster}-tiles"));
+            let path = out.to_str().context("the folder's name is no text")?;
+            let args = ["--layout", "tlog-tiles", "--cluster", cluster, "--out", path];
+            self.record.run(&[&["export"][..], &args].concat())?;
+            let size = fsck::read(&fsck, &out, key)?;
+            ensure!(size >= LEAVES_MIN, "the log of {cluster} has only {size} leaves");
+            println!("fsck: the log of {cluster} read, {size} leaves");
+        }
+        Ok(())
+    }
+
     fn events(&self, cluster: &str) -> anyhow::Result<Vec<Value>> {
         let lines = self.search(cluster, "jsonl")?;
         Ok(lines.iter().map(|line| serde_json::from_str(line)).collect::<Result<_, _>>()?)
@@ -125,6 +150,7 @@ pub(super) fn run(place: &Place, set_up: SetUp) -> anyhow::Result<(Run, Times)> 
         status,
         plain_status: plain_status.unwrap_or_default(),
     };
+    product.read_as_log(place)?;
     product.server.end()?;
     plain.map(|plain| plain.server.end()).transpose()?;
     watch.took("reading");

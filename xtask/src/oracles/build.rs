@@ -2,7 +2,7 @@
 //! packages; and `fsck`, as its authors released it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::ensure;
@@ -48,7 +48,7 @@ pub(super) fn build() -> anyhow::Result<Programs> {
     let folder = cache::folder()?.join("oracle");
     fs::create_dir_all(&folder)?;
     let programs =
-        Programs { go: folder.join("oracle"), python: python()?, fsck: fsck(&folder)?, folder };
+        Programs { go: folder.join("oracle"), python: python()?, fsck: fsck()?, folder };
     let build = ["build", "-trimpath", "-mod=readonly", "-o"];
     command::run(go().args(build).arg(&programs.go).arg("."))?;
     let mut format = Command::new("gofmt");
@@ -69,8 +69,9 @@ fn python() -> anyhow::Result<PathBuf> {
     cache::python_locked("oracle-python", &module().join("requirements.txt"))
 }
 
-/// Of a released version nothing is ever built again.
-fn fsck(folder: &Path) -> anyhow::Result<PathBuf> {
+/// Tessera's `fsck`. Of a released version nothing is ever built again.
+pub(crate) fn fsck() -> anyhow::Result<PathBuf> {
+    let folder = cache::folder()?.join("oracle");
     let folder = folder.join(format!("tessera-{TESSERA}"));
     let program = folder.join("fsck");
     if !program.is_file() {

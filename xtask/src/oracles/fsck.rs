@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use whodid_testkit::generate::Random;
+use whodid_tlog::Verifier;
 
 use super::Break;
 use super::build::Programs;
@@ -33,6 +34,23 @@ const CHANGED: [&str; 7] = [
 
 const CHECKPOINT: &str = "checkpoint";
 
+/// Reads a whole log that is laid out in a folder; returns how many leaves it has.
+pub(crate) fn read(program: &Path, folder: &Path, key: &Verifier) -> anyhow::Result<u64> {
+    let file = folder.with_extension("vkey");
+    fs::write(&file, key.to_string())?;
+    let Ended { err, .. } = fsck(program, folder, &file, key.name())?;
+    let size = err.split("Successfully fsck'd log with size ").nth(1);
+    let size = size.and_then(|rest| rest.split(' ').next()?.parse().ok());
+    size.with_context(|| format!("fsck refuses the log of {}: {err}", key.name()))
+}
+
+fn fsck(program: &Path, folder: &Path, key: &Path, origin: &str) -> anyhow::Result<Ended> {
+    let mut fsck = Command::new(program);
+    fsck.arg(format!("--storage_url=file://{}/", folder.display()));
+    fsck.arg(format!("--public_key={}", key.display())).arg(format!("--origin={origin}"));
+    command::output_within(fsck.args(["--ui=false", WORKERS]), LIMIT)
+}
+
 pub(super) fn check(
     programs: &Programs,
     log: &Log,
@@ -42,12 +60,7 @@ pub(super) fn check(
 ) -> anyhow::Result<()> {
     let key = programs.folder.join("log.vkey");
     fs::write(&key, log.keys.log().to_string())?;
-    let run = || {
-        let mut fsck = Command::new(&programs.fsck);
-        fsck.arg(format!("--storage_url=file://{}/", folder.display()));
-        fsck.arg(format!("--public_key={}", key.display())).arg(format!("--origin={ORIGIN}"));
-        command::output_within(fsck.args(["--ui=false", WORKERS]), LIMIT)
-    };
+    let run = || fsck(&programs.fsck, folder, &key, ORIGIN);
     for size in &log.sizes {
         fs::write(folder.join(CHECKPOINT), log.checkpoint(*size)?.to_string())?;
         let root = log.head(*size)?.root;

@@ -120,17 +120,28 @@ fn files<'w>(written: &'w Written, stored: &Stored) -> Vec<File<'w>> {
     files
 }
 
+/// The file that a gap is about. Names come again, and every file has a first byte: of those that
+/// can be meant it is the last that misses lines from there on and has no such gap yet; else the
+/// last.
+fn owner(files: &[File<'_>], gap: &Gap, gaps_of: &[Vec<&Gap>]) -> Option<usize> {
+    let is_meant = |(_, file): &(usize, &File<'_>)| {
+        file.was_called(&gap.file, &gap.last_look) && file.is_boundary(gap.from)
+    };
+    let meant = || files.iter().enumerate().rev().filter(is_meant);
+    let misses = |(number, file): &(usize, &File<'_>)| {
+        let has_one = |gaps: &Vec<&Gap>| gaps.iter().any(|other| other.from == gap.from);
+        file.missing().any(|span| span.from == gap.from) && !gaps_of.get(*number).is_some_and(has_one)
+    };
+    meant().find(misses).or_else(|| meant().next()).map(|(number, _)| number)
+}
+
 /// Compares what is missing with what the gaps say.
 pub(super) fn judge(written: &Written, stored: &Stored, gaps: &[Gap], downs: &[Down]) -> Judgement {
     let files = files(written, stored);
     let mut judgement = Judgement::default();
     let mut gaps_of: Vec<Vec<&Gap>> = vec![Vec::new(); files.len()];
     for gap in gaps {
-        // Names come again: the last file that can be meant is.
-        let is_meant = |file: &File<'_>| {
-            file.was_called(&gap.file, &gap.last_look) && file.is_boundary(gap.from)
-        };
-        match files.iter().rposition(is_meant).and_then(|owner| gaps_of.get_mut(owner)) {
+        match owner(&files, gap, &gaps_of).and_then(|owner| gaps_of.get_mut(owner)) {
             Some(gaps) => gaps.push(gap),
             None => judgement.faults.push(format!("{gap:?} names no file that there was")),
         }
@@ -239,6 +250,10 @@ mod tests {
             let judgement = judged(counts, &gaps, (105, 130));
             assert_eq!(judgement.faults.len(), faults, "{gaps:?}: {:#?}", judgement.faults);
         }
+        // Both files are missing from their first byte on, and both were called the same.
+        let gaps = [gap("a.log", 0, None, 115), gap("a.log", 0, None, 116)];
+        let judgement = judged([0; 6], &gaps, (99, 100));
+        assert_eq!((judgement.faults.len(), judgement.needless), (0, 0), "{judgement:?}");
         let judgement = judged(rest, &[gap("a.log", 9, Some(15), 105)], (105, 130));
         assert_eq!((judgement.named, judgement.behind_end), (2, 1));
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::examples::REOPEN_EXAMPLES;
 use super::{ScopeArgs, StoreArgs};
@@ -31,6 +31,9 @@ pub struct ExportArgs {
     /// Folder to write, or an archive if it ends in .tar
     #[arg(long, value_name = "PATH")]
     pub out: PathBuf,
+    /// Events with their proofs, or the whole log of a cluster (c2sp.org/tlog-tiles)
+    #[arg(long, value_enum, default_value_t = Layout::Bundle)]
+    pub layout: Layout,
     /// What it is for; it stands in the evidence
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub purpose: String,
@@ -40,6 +43,15 @@ pub struct ExportArgs {
     /// Show how many of these events are withheld, and that none is left out in silence
     #[arg(long, value_name = "CLUSTER/FROM..TO")]
     pub complete_range: Option<String>,
+}
+
+/// What an export is laid out as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Layout {
+    /// Events with their proofs (docs/format/bundle.md)
+    Bundle,
+    /// The whole log of a cluster, as monitors read it
+    TlogTiles,
 }
 
 #[derive(Args, Debug)]

@@ -75,7 +75,10 @@ Examples:
   whodid export ns:payments --with-bodies --out evidence --purpose 'case 17'
 
   # The deletions among the first 8000 events, and that there was no other event among them
-  whodid export verb:delete --complete-range prod/0..8000 --out evidence.tar";
+  whodid export verb:delete --complete-range prod/0..8000 --out evidence.tar
+
+  # A whole log, for monitors and mirrors of transparency logs
+  whodid export --layout tlog-tiles --cluster prod --out prod-log";
 
 pub const VERIFY_EXAMPLES: &str = "\
 Examples:
@@ -100,8 +103,19 @@ Examples:
   # What would go if events of prod were kept for 400 days, and those of all others for 90
   whodid retention --retain prod=400d --retain '*=90d'
 
+  # Events for 400 days, what requests and responses held for 30
+  whodid retention --retain prod=400d,bodies=30d
+
   # Let it go; a server does the same every hour: whodid serve --retain prod=400d
   whodid retention --retain prod=400d --apply";
+
+pub const REDACT_EXAMPLES: &str = "\
+Examples:
+  # A password was written into a ConfigMap: what the request held goes for good
+  whodid redact prod/18231 --request --reason 'password in a ConfigMap, ticket 4711'
+
+  # Afterwards, the record is as provable as before
+  whodid verify";
 
 pub const SIGNER_EXAMPLES: &str = "\
 Examples:

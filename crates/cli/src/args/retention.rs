@@ -1,4 +1,4 @@
-//! Flags of what is kept of a record, and how long.
+//! Flags of what is kept of a record, how long, and what is not.
 
 use clap::{Args, Subcommand};
 use whodid_server::Retained;
@@ -9,12 +9,30 @@ use super::StoreArgs;
 pub struct RetentionArgs {
     #[command(flatten)]
     pub store: StoreArgs,
-    /// How much to keep, CLUSTER=AGE[,SIZE[,refuse|prune]]; * stands for all other clusters
+    /// How much to keep, CLUSTER=AGE[,SIZE[,refuse|prune]][,bodies=AGE]; * stands for all others
     #[arg(long, value_name = "RULE", required = true)]
     pub retain: Vec<Retained>,
     /// Delete what is shown otherwise; that it went stays on record
     #[arg(long)]
     pub apply: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct RedactArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// The event, CLUSTER/SEQ or an audit ID that only one has
+    #[arg(value_name = "ID")]
+    pub id: String,
+    /// Only what the request held
+    #[arg(long)]
+    pub request: bool,
+    /// Only what the response held
+    #[arg(long)]
+    pub response: bool,
+    /// Why; it stands in the record
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
 }
 
 #[derive(Debug, Subcommand)]

@@ -54,6 +54,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
         identity: None,
         tails: Vec::new(),
         cosigning: CosigningSettings::default(),
+        timestamp_authority: None,
         retained: Vec::new(),
         options: Options::default(),
     })

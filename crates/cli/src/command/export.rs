@@ -18,15 +18,20 @@ use whodid_tlog::Note;
 
 use super::prove::evidence;
 use super::{now, open, query};
-use crate::args::ExportArgs;
+use crate::args::{ExportArgs, Layout};
 use crate::failure::Failure;
 use crate::output::print;
 use crate::output::say;
+
+mod layout;
 
 /// Checks a bundle with Python's standard library and openssl.
 const VERIFIER: &str = include_str!("export/verify.py");
 
 pub async fn run(args: ExportArgs) -> Result<(), Failure> {
+    if args.layout == Layout::TlogTiles {
+        return layout::run(&args).await;
+    }
     let text = args.query.join(" ");
     let query = query(&text, &args.scope)?;
     let range = args.complete_range.as_deref().map(complete_range).transpose()?;

@@ -24,7 +24,7 @@ pub async fn run(args: RetentionArgs) -> Result<(), Failure> {
     let writer = Writer::open_dir(&dir, Options::default()).await?;
     let plans = writer.retention(rule, now())?;
     for plan in plans.iter().filter(|plan| plan.to > plan.from) {
-        writer.prune(plan, "retention, by command").await?;
+        writer.let_go(plan, "retention, by command").await?;
     }
     writer.vacuum(VACUUM_GRACE).await?;
     writer.close().await?;
@@ -39,12 +39,14 @@ fn shown(plans: &[Plan], title: &'static str) -> Result<String, Failure> {
             "nothing is past its retention; events go in units of {UNIT_LEAVES}, and the newest stay"
         )));
     }
-    let mut table = Table::new(["CLUSTER", title, "EVENTS", "TAKEN IN UNTIL", "BYTES", "HELD BY"]);
+    let columns = ["CLUSTER", "WHAT", title, "LEAVES", "TAKEN IN UNTIL", "BYTES", "HELD BY"];
+    let mut table = Table::new(columns);
     for plan in plans {
-        let Plan { cluster, from, to, last_received, bytes, held_by } = plan;
+        let Plan { cluster, table: what, from, to, last_received, bytes, held_by } = plan;
         let is_any = to > from;
         table.row(vec![
             cluster.clone(),
+            what.name().to_owned(),
             if is_any { format!("{from}..{to}") } else { String::new() },
             (to - from).to_string(),
             if is_any { time::format(*last_received) } else { String::new() },

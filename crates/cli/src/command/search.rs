@@ -144,7 +144,12 @@ async fn raw(engine: &Engine, ids: &[EventId]) -> Result<(), Failure> {
     for share in ids.chunks(SHARE) {
         for (id, original) in share.iter().zip(engine.originals(share).await?) {
             match original {
-                Ok((Original::Event(text), _)) => print(&(text + "\n"))?,
+                Ok((Original::Event(text), bodies)) => {
+                    for member in bodies.gone() {
+                        say!("warning: {id}: its {member} is gone, its commitment stands there");
+                    }
+                    print(&(text + "\n"))?;
+                }
                 Ok((Original::Raw(bytes), _)) => {
                     use std::io::Write;
                     let mut out = std::io::stdout().lock();

@@ -95,8 +95,18 @@ fn settings(args: ServeArgs, config: config::Serve, log: &Log) -> Result<Setting
     let data_dir = args.store.data_dir.or(config.data_dir).unwrap_or_else(|| args::DATA_DIR.into());
     let retained = if args.retain.is_empty() { config.retain } else { args.retain };
     let tails = if args.tail.is_empty() { config.tails } else { args.tail };
-    let settings =
-        Settings { data_dir, listen, ingest_listen, identity, tails, cosigning, retained, options };
+    let timestamp_authority = args.timestamp_authority.or(config.timestamp_authority);
+    let settings = Settings {
+        data_dir,
+        listen,
+        ingest_listen,
+        identity,
+        tails,
+        cosigning,
+        timestamp_authority,
+        retained,
+        options,
+    };
     faults.extend(settings.faults());
     if faults.is_empty() { Ok(settings) } else { Err(Failure::Usage(faults.join("\n"))) }
 }

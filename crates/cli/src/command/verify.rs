@@ -109,12 +109,18 @@ fn line(finding: &Finding) -> String {
 }
 
 fn summary(verified: &Verification, has_policy: bool) -> String {
-    let Verification { events, bodies, files, logs, .. } = verified;
+    let Verification { events, bodies, gone, files, logs, .. } = verified;
     let mut text = format!("read {events} events, {bodies} bodies, {files} files\n");
+    if *gone > 0 {
+        let _written = writeln!(text, "{gone} bodies went, as the meta log says; their leaves stay");
+    }
     for log in logs {
         let _written = write!(text, "verified: {}, {} leaves", log.origin, log.size);
         if log.pruned > 0 {
             let _written = write!(text, "; the first {} were pruned", log.pruned);
+        }
+        if log.stamps > 0 {
+            let _written = write!(text, "; {} time stamps", log.stamps);
         }
         let _written = match log.unsigned {
             0 => writeln!(text),

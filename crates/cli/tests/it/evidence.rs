@@ -185,3 +185,78 @@ fn nothing_goes_that_is_held_or_young() {
     assert_eq!(record.run(&since).code, 2);
     record.run(&["verify"]).ok();
 }
+
+/// What was shown once can be checked for ever, whatever the record still has.
+#[test]
+fn evidence_outlives_what_is_deleted() {
+    let record = Record::of_captures();
+    let policy = record.file("policy.txt", record.run(&["ledger", "policy"]).ok().as_bytes());
+    let out = |name: &str| record.folder.path().join(name);
+    let export = |name: &str| {
+        let text = out(name).display().to_string();
+        let range = ["--complete-range", "default/1000..3000", "--with-bodies", "--limit", "0"];
+        let args = ["export", "verb:create", "--cluster", "default", "--out", &text];
+        record.run(&[args.as_slice(), &range].concat()).ok();
+    };
+    export("before");
+    let disclosed = fs::read_to_string(file(&out("before"), "disclosures.jsonl")).unwrap();
+    let of_request = disclosed.lines().find(|line| line.contains("\"requestObject\"")).unwrap();
+    let seq = of_request.split([':', ',']).nth(1).unwrap();
+    let id = format!("default/{seq}");
+    let before = folder_bytes(&record.dir().join("bodies"), ".parquet");
+
+    let wrong = record.run(&["redact", "default/999999", "--reason", "a test"]);
+    assert!(wrong.code == 1 || wrong.code == 2, "{}", wrong.err);
+    let said = record.run(&["redact", &id, "--request", "--reason", "a password"]).ok();
+    assert_eq!(said, format!("redacted: {id} requestObject\n"));
+    let shown = record.run(&["show", &id, "-o", "json"]).ok();
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["record"]["gone"], serde_json::json!(["requestObject"]));
+    assert!(shown["event"]["requestObject"]["$c"].is_string(), "{shown}");
+    let verified = record.run(&["verify", "--policy", &policy]).ok();
+    assert!(verified.contains("\n1 bodies went"), "{verified}");
+
+    let rule = ["retention", "--retain", "default=bodies=1Ki"];
+    let plan = record.run(&rule).ok();
+    assert!(plan.contains("bodies") && plan.contains("MAY GO"), "{plan}");
+    record.run(&[rule.as_slice(), &["--apply"]].concat()).ok();
+    assert_eq!(record.run(&rule).code, 1);
+    let verified = record.run(&["verify", "--policy", &policy]).ok();
+    assert!(verified.contains(" bodies went") && verified.contains(" 0 bodies"), "{verified}");
+    export("after");
+    assert!(!out("after").join("default/disclosures.jsonl").exists());
+    assert_eq!(python(&out("after"), &["--policy", &policy]).code, 0);
+    let key = out("before").join("export.vkey").display().to_string();
+    let trusted = ["--policy", &policy, "--export-key", &key];
+
+    // What was replaced stays for readers for ten minutes.
+    let after = folder_bytes(&record.dir().join("bodies"), ".erased.parquet");
+    let per_event = |bytes: u64| bytes as f64 / 11_825.0;
+    println!("bodies: {:.1} bytes an event, {:.1} once they expired", per_event(before), per_event(after));
+    assert!(after > 0 && after < before, "{before} {after}");
+    // With no store at hand, the bundle of before shows what it showed.
+    fs::remove_dir_all(record.dir()).unwrap();
+    let ran = python(&out("before"), &trusted);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    // The control: one withheld leaf less.
+    let range = file(&out("before"), "default/range");
+    let text = fs::read_to_string(&range).unwrap();
+    let (begin, rest) = text.split_once("\nleaf ").unwrap();
+    fs::write(&range, format!("{begin}{}", &rest[rest.find('\n').unwrap()..])).unwrap();
+    assert_eq!(python(&out("before"), &trusted).code, 1);
+}
+
+/// The bytes of all files whose names end like this.
+fn folder_bytes(folder: &Path, ending: &str) -> u64 {
+    let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let of = |entry: fs::DirEntry| {
+        if entry.file_type().unwrap().is_dir() {
+            folder_bytes(&entry.path(), ending)
+        } else if entry.path().to_str().unwrap().ends_with(ending) {
+            entry.metadata().unwrap().len()
+        } else {
+            0
+        }
+    };
+    entries.map(of).sum()
+}

@@ -1,7 +1,6 @@
 //! What was done, in a person's words: independent of transport (exec is exec by GET and by POST)
 //! and of the way kubectl happens to do it.
 
-use serde_json::value::RawValue;
 
 use crate::envelope::ObjectRef;
 use crate::json;
@@ -98,7 +97,7 @@ pub(super) fn of(
     verb: &str,
     object: &ObjectRef<'_>,
     query: Query<'_>,
-    body: Option<&RawValue>,
+    body: Option<&str>,
 ) -> Action {
     let resource = object.resource.as_deref().unwrap_or_default();
     let subresource = object.subresource.as_deref().unwrap_or_default();
@@ -155,13 +154,11 @@ fn is_review(resource: &str) -> bool {
 
 /// Server-side apply is a patch that says `force=` or carries a whole object; client-side apply
 /// shows only in the manager's name.
-fn is_apply(verb: &str, query: Query<'_>, body: Option<&RawValue>) -> bool {
+fn is_apply(verb: &str, query: Query<'_>, body: Option<&str>) -> bool {
     let is_client_side =
         query.first("fieldManager").is_some_and(|manager| manager.ends_with("-client-side-apply"));
     is_client_side
-        || verb == "patch"
-            && (query.first("force").is_some()
-                || body.is_some_and(|body| is_whole_object(body.get())))
+        || verb == "patch" && (query.first("force").is_some() || body.is_some_and(is_whole_object))
 }
 
 fn is_whole_object(body: &str) -> bool {

@@ -3,9 +3,11 @@
 //! [`entry`](super::entry) makes the same bytes from an event alone.
 
 use super::{
-    BODY_NAMES, BlockKey, Bodies, Body, Content, ENTRY_BYTES_MAX, Place, RAW_BYTES_MAX, commitment,
-    entry, oversized_members, raw_value, salt, shown, tail,
+    BODY_NAMES, Bodies, Body, Content, ENTRY_BYTES_MAX, Place, RAW_BYTES_MAX, Salts, entry,
+    oversized_members, raw_value, shown, tail,
 };
+use crate::encode::{Form, encode_into};
+use crate::envelope::Event;
 use crate::json::span_of;
 use crate::split::Oversized;
 use crate::time::Micros;
@@ -66,6 +68,18 @@ impl Drafts {
             from = span.end;
         }
         self.text.push_str(text.get(from..).unwrap_or_default());
+        self.end_row(holes);
+    }
+
+    /// Adds an event that is written as kube-apiserver does, of whose bodies these are committed to.
+    pub fn push_encoded(&mut self, event: &Event<'_>, form: Form, committed: [bool; 2]) {
+        let begin = self.text.len();
+        self.text.push_str(EVENT);
+        let places = encode_into(&mut self.text, event, form, committed);
+        let mut holes = [None; 2];
+        for ((hole, place), member) in holes.iter_mut().zip(places).zip(BODY_NAMES) {
+            *hole = place.map(|at| Hole { at: at - begin, member });
+        }
         self.end_row(holes);
     }
 
@@ -133,7 +147,7 @@ impl Received<'_> {
         &self,
         row: usize,
         seq: u64,
-        key: &BlockKey,
+        salts: Salts<'_>,
         value: impl Fn(&str) -> &'v str,
         out: &mut Vec<u8>,
     ) -> Result<(), serde_json::Error> {
@@ -145,14 +159,14 @@ impl Received<'_> {
         let mut from = 0;
         for Hole { at, member } in holes.into_iter().flatten() {
             out.extend_from_slice(text.get(from..at).unwrap_or_default().as_bytes());
-            let commitment = commitment(&salt(key, seq, member), member, value(member).as_bytes());
+            let commitment = salts.commit(seq, member, value(member));
             out.extend_from_slice(shown(&commitment).as_bytes());
             from = at;
         }
         out.extend_from_slice(text.get(from..).unwrap_or_default().as_bytes());
         out.push(b'}');
         if out.len() > ENTRY_BYTES_MAX {
-            *out = self.long_entry(text, holes, seq, key, value)?;
+            *out = self.long_entry(text, holes, seq, salts, value)?;
         }
         Ok(())
     }
@@ -163,7 +177,7 @@ impl Received<'_> {
         text: &str,
         holes: [Option<Hole>; 2],
         seq: u64,
-        key: &BlockKey,
+        salts: Salts<'_>,
         value: impl Fn(&str) -> &'v str,
     ) -> Result<Vec<u8>, serde_json::Error> {
         let mut whole = String::with_capacity(text.len());
@@ -176,12 +190,12 @@ impl Received<'_> {
         whole.push_str(text.get(from..).unwrap_or_default());
         let body = |name| {
             let is_committed = holes.iter().flatten().any(|hole| hole.member == name);
-            if is_committed { Body::Committed } else { Body::Redacted }
+            if is_committed { Body::Committed } else { Body::AsItIs }
         };
         let [request, response] = BODY_NAMES.map(body);
         let Received { cluster, source, at: received, .. } = *self;
         let place = Place { seq, cluster, source, received };
         let bodies = Bodies { request, response };
-        entry(&place, Content::Event { text: &whole, bodies }, key)
+        entry(&place, Content::Event { text: &whole, bodies }, salts)
     }
 }

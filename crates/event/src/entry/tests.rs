@@ -70,6 +70,7 @@ fn placeholder() -> String {
 }
 
 const KEY: BlockKey = [7; 32];
+const SALTS: Salts<'_> = Salts::Key(&KEY);
 
 fn place(seq: u64, source: &str) -> Place<'_> {
     Place {
@@ -85,7 +86,7 @@ fn build(seq: u64, case: &Case) -> Vec<u8> {
     let content = match &case.input {
         Input::Event(text) => Content::Event { text, bodies: Bodies::default() },
         Input::RedactedRequest(text) => {
-            let bodies = Bodies { request: Body::Redacted, response: Body::Committed };
+            let bodies = Bodies { request: Body::AsItIs, response: Body::Committed };
             Content::Event { text, bodies }
         }
         Input::Raw(bytes) => Content::Raw(bytes),
@@ -99,7 +100,7 @@ fn build(seq: u64, case: &Case) -> Vec<u8> {
             Content::Oversized(&oversized)
         }
     };
-    entry(&place(seq, case.source), content, &KEY).unwrap()
+    entry(&place(seq, case.source), content, SALTS).unwrap()
 }
 
 /// The vectors as published. `WHODID_BLESS=1` writes them anew; the Python script beside them,
@@ -159,7 +160,7 @@ fn build_later(seq: u64, case: &Case) -> Vec<u8> {
             let event = Event::parse(text.as_bytes()).unwrap();
             let is_whole = matches!(case.input, Input::RedactedRequest(_));
             let request = event.request_object.filter(|_| !is_whole);
-            let bodies = [request, event.response_object].map(|body| body.map(RawValue::get));
+            let bodies = [request, event.response_object];
             values = [bodies[0].unwrap_or_default(), bodies[1].unwrap_or_default(), ""]
                 .map(str::to_owned);
             drafts.push_event(text, bodies);
@@ -181,7 +182,7 @@ fn build_later(seq: u64, case: &Case) -> Vec<u8> {
         _ => &*values[2],
     };
     let mut out = b"of an entry before".to_vec();
-    received.entry(0, seq, &KEY, value, &mut out).unwrap();
+    received.entry(0, seq, SALTS, value, &mut out).unwrap();
     out
 }
 
@@ -211,16 +212,35 @@ fn the_longest_entry_that_fits_is_not_committed() {
     assert!(two.contains(r#""x":{"$c":""#) && !two.contains(r#""y":{"$c":""#));
 }
 
-/// A commitment that is known stands in for a value that is gone.
+/// A commitment stands in for a value that is gone, also where more had to be committed to.
 #[test]
 fn a_body_that_is_gone_leaves_the_same_entry() {
-    let text = r#"{"verb":"create","requestObject":{"a":1}}"#;
     let at = place(300, "webhook/a");
-    let whole = entry(&at, Content::Event { text, bodies: Bodies::default() }, &KEY).unwrap();
-    let known = commitment(&salt(&KEY, 300, "requestObject"), "requestObject", br#"{"a":1}"#);
-    let cut = without_bodies(text, [true, false]).unwrap();
-    let bodies = Bodies { request: Body::Gone(&known), response: Body::Committed };
-    assert_eq!(entry(&at, Content::Event { text: &cut, bodies }, &KEY).unwrap(), whole);
+    let long = "v".repeat(ENTRY_BYTES_MAX);
+    for text in [
+        r#"{"verb":"create","requestObject":{"a":1}}"#.to_owned(),
+        format!(r#"{{"verb":"create","x":"{long}","requestObject":{{"a":1}},"y":"{long}"}}"#),
+    ] {
+        let content = Content::Event { text: &text, bodies: Bodies::default() };
+        let whole = entry(&at, content, SALTS).unwrap();
+        let members = committed(&whole).unwrap();
+        let is_long = text.len() > ENTRY_BYTES_MAX;
+        let shown_now: &[&str] = if is_long { &["x", "requestObject", "y"] } else { &["requestObject"] };
+        assert_eq!(members, shown_now);
+        let known = commitment(&salt(&KEY, 300, "requestObject"), "requestObject", br#"{"a":1}"#);
+        let cut = without_bodies(&text, [true, false]).unwrap();
+        let gone = with_bodies(&cut, [Some(&shown(&known)), None]).unwrap();
+        let bodies = Bodies { request: Body::AsItIs, response: Body::Committed };
+        // Its salt is not needed any more; those of others are.
+        let salts = ["x", "y"].map(|name| (name.to_owned(), salt(&KEY, 300, name)));
+        let kept = KeptSalts::from([(300, salts.into())]);
+        for salts in [SALTS, Salts::Kept(&kept)] {
+            let content = Content::Event { text: &gone, bodies };
+            assert_eq!(entry(&at, content, salts).unwrap(), whole);
+        }
+        let content = Content::Event { text: &text, bodies: Bodies::default() };
+        assert_ne!(entry(&at, content, Salts::Kept(&kept)).unwrap(), whole);
+    }
 }
 
 #[test]
@@ -230,19 +250,18 @@ fn every_capture_fits_an_entry_and_comes_back() {
         for (seq, text) in (0..).zip(&events) {
             let event = Event::parse(text.as_bytes()).unwrap();
             let content = Content::Event { text, bodies: Bodies::default() };
-            let bytes = entry(&place(seq, "import/x"), content, &KEY).unwrap();
+            let bytes = entry(&place(seq, "import/x"), content, SALTS).unwrap();
             assert!(bytes.len() <= ENTRY_BYTES_MAX);
             let shown = String::from_utf8(bytes).unwrap();
             for body in [event.request_object, event.response_object].into_iter().flatten() {
                 assert!(
-                    body.get().len() < 80 || !shown.contains(body.get()),
+                    body.len() < 80 || !shown.contains(body),
                     "a body is in the leaf"
                 );
                 committed += 1;
             }
             let cut = without_bodies(text, [true, true]).unwrap();
-            let bodies =
-                [event.request_object, event.response_object].map(|b| b.map(RawValue::get));
+            let bodies = [event.request_object, event.response_object];
             assert_eq!(with_bodies(&cut, bodies).unwrap(), *text);
         }
     }
@@ -263,14 +282,14 @@ proptest! {
         let text = format!(r#"{{"verb":"get"{members}}}"#);
         prop_assert!(Event::parse(text.as_bytes()).is_ok());
         let content = Content::Event { text: &text, bodies: Bodies::default() };
-        let bytes = entry(&place(u64::MAX >> 1, &"\u{1}".repeat(512)), content, &KEY).unwrap();
+        let bytes = entry(&place(u64::MAX >> 1, &"\u{1}".repeat(512)), content, SALTS).unwrap();
         prop_assert!(bytes.len() <= ENTRY_BYTES_MAX, "{}", bytes.len());
     }
 
     #[test]
     fn hostile_text_never_panics(text in "\\PC{0,80}") {
         let content = Content::Event { text: &text, bodies: Bodies::default() };
-        let _entry = entry(&place(0, "x"), content, &KEY);
+        let _entry = entry(&place(0, "x"), content, SALTS);
         let _without = without_bodies(&text, [true, true]);
         let _with = with_bodies(&text, [Some("{}"), None]);
     }

@@ -14,6 +14,8 @@ use whodid_tlog::note::{Kind, Signer, Verifier};
 use whodid_tlog::proof::Head;
 use whodid_tlog::{AddCheckpoint, Checkpoint, Hash, Policy};
 
+use crate::support::copy;
+
 fn options() -> Options {
     Options { rules: RuleSet::off(), ..Options::default() }
 }
@@ -54,6 +56,7 @@ impl Domain {
             identity: None,
             tails: Vec::new(),
             cosigning: CosigningSettings { signer, witnesses, authority: None },
+            timestamp_authority: None,
             retained: Vec::new(),
             options: options(),
         }
@@ -90,19 +93,6 @@ impl Domain {
 
     fn copy(&self, from: &str, to: &str) {
         copy(&self.path(from), &self.path(to));
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
     }
 }
 

@@ -9,5 +9,6 @@
 mod custody;
 mod hostile;
 mod openapi;
+mod stamping;
 mod support;
 mod webhook;

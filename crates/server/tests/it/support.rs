@@ -28,6 +28,7 @@ impl Running {
             identity,
             tails: Vec::new(),
             cosigning: CosigningSettings::default(),
+            timestamp_authority: None,
             retained: Vec::new(),
             options: Options { rules: RuleSet::off(), ..Options::default() },
         })
@@ -83,4 +84,18 @@ pub async fn originals(folder: &Path) -> Vec<String> {
             Original::Raw(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         })
         .collect()
+}
+
+/// Copies a folder with all that is in it.
+pub fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }

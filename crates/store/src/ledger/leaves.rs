@@ -87,9 +87,9 @@ impl<'a> Hashing<'a> {
             let at = of_row.clone().find(|i| bodies.member.value(*i) == member);
             at.map_or("", |at| bodies.json.value(at))
         };
-        let key = self.keys.of(self.cluster, seq)?;
+        let salts = self.keys.of(self.cluster, seq)?;
         received
-            .entry(row, seq, key, value, &mut self.entry)
+            .entry(row, seq, salts, value, &mut self.entry)
             .map_err(|error| Error::Invalid(format!("event {seq} is no entry: {error}")))?;
         Ok(Hash::of_leaf(&self.entry))
     }

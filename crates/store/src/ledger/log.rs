@@ -102,7 +102,7 @@ pub(super) fn cosigned(
     note(disk, name, COSIGNED, own)
 }
 
-fn note(
+pub(super) fn note(
     disk: &dyn Disk,
     name: &str,
     file: &str,

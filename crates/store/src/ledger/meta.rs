@@ -2,7 +2,7 @@
 //! small, so its entries are kept as tlog-tiles lays them out: full bundles in files that never
 //! change, and those of the unfinished bundle in one file that is replaced.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,28 @@ pub enum Record {
         /// When the last that goes was taken in, at the latest (RFC 3339, UTC).
         last_received: String,
         /// By which rule, or why.
+        reason: String,
+    },
+    /// The bodies of a cluster's first events are about to be deleted, as their retention ended.
+    Expire {
+        /// The cluster.
+        cluster: String,
+        /// The first leaf that keeps its bodies.
+        to: u64,
+        /// When the last of the others was taken in, at the latest (RFC 3339, UTC).
+        last_received: String,
+        /// By which rule, or why.
+        reason: String,
+    },
+    /// Bodies of one event are about to be deleted, and what could tell guesses of them.
+    Redact {
+        /// The cluster.
+        cluster: String,
+        /// The event's leaf.
+        seq: u64,
+        /// Which bodies: `requestObject`, `responseObject`.
+        members: BTreeSet<String>,
+        /// Why.
         reason: String,
     },
     /// Events must not be deleted, whatever their retention says.
@@ -108,6 +130,10 @@ impl Hold {
 pub(crate) struct Standing {
     /// The first leaf of each cluster that was not pruned.
     pub(crate) pruned: BTreeMap<String, u64>,
+    /// The first leaf of each cluster whose bodies have not expired.
+    pub(crate) expired: BTreeMap<String, u64>,
+    /// By cluster and leaf, the bodies that were redacted.
+    pub(crate) redacted: BTreeMap<String, BTreeMap<u64, BTreeSet<String>>>,
     /// The holds that are in force, by name.
     pub(crate) holds: BTreeMap<String, Hold>,
 }
@@ -119,6 +145,14 @@ impl Standing {
             Record::Prune { cluster, to, .. } => {
                 let pruned = self.pruned.entry(cluster).or_default();
                 *pruned = to.max(*pruned);
+            }
+            Record::Expire { cluster, to, .. } => {
+                let expired = self.expired.entry(cluster).or_default();
+                *expired = to.max(*expired);
+            }
+            Record::Redact { cluster, seq, members, .. } => {
+                let of_cluster = self.redacted.entry(cluster).or_default();
+                of_cluster.entry(seq).or_default().extend(members);
             }
             Record::Hold { name, hold, .. } => {
                 self.holds.insert(name, hold);
@@ -140,12 +174,28 @@ impl Standing {
             last_received: String::new(),
             reason: reason(),
         });
+        let expired = self.expired.iter().map(|(cluster, to)| Record::Expire {
+            cluster: cluster.clone(),
+            to: *to,
+            last_received: String::new(),
+            reason: reason(),
+        });
+        let each = |(cluster, leaves): (&String, &BTreeMap<u64, BTreeSet<String>>)| {
+            let record = |(seq, members): (&u64, &BTreeSet<String>)| Record::Redact {
+                cluster: cluster.clone(),
+                seq: *seq,
+                members: members.clone(),
+                reason: reason(),
+            };
+            leaves.iter().map(record).collect::<Vec<_>>()
+        };
+        let redacted = self.redacted.iter().flat_map(each);
         let holds = self.holds.iter().map(|(name, hold)| Record::Hold {
             name: name.clone(),
             hold: hold.clone(),
             reason: reason(),
         });
-        pruned.chain(holds).collect()
+        pruned.chain(expired).chain(redacted).chain(holds).collect()
     }
 }
 

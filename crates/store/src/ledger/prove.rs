@@ -330,7 +330,7 @@ impl Signed {
     }
 }
 
-fn missing(name: &str, seq: u64) -> Error {
+pub(super) fn missing(name: &str, seq: u64) -> Error {
     Error::Invalid(format!("{name}/{seq} is not in the record"))
 }
 

@@ -1,6 +1,6 @@
 //! Verifying the log of one cluster: its files in the order of the log, then what is in none yet.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -13,6 +13,7 @@ use crate::entries::overlaps;
 use crate::error::{Error, Result};
 use crate::flush::blocking;
 use crate::ledger::Seal;
+use crate::ledger::meta::Standing;
 use crate::positions::hex;
 use crate::rebuild::{decode, decode_places, fetch};
 use crate::segment::stats_of_bodies;
@@ -25,8 +26,8 @@ const WAL: &str = "wal";
 pub(super) struct Work<'a, P> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) seals: HashMap<String, Seal>,
-    /// The first leaf of each cluster that was not pruned.
-    pub(super) pruned: BTreeMap<String, u64>,
+    /// What was pruned, expired and redacted.
+    pub(super) standing: Standing,
     pub(super) verification: Verification,
     pub(super) progress: P,
     pub(super) total: u64,
@@ -43,7 +44,7 @@ impl<P: FnMut(u64, u64) + Send> Work<'_, P> {
         };
         let (events, bodies) = (of_cluster(Table::Events), of_cluster(Table::Bodies));
         let begin = self.begin(cluster, &events);
-        let mut again = Again::new(cluster, &self.snapshot.disk, begin);
+        let mut again = Again::new(cluster, &self.snapshot.disk, begin, &self.standing);
         for file in events.iter().filter(|file| file.stats.twins > 0) {
             // What cannot be read is found when its turn comes.
             let fetched = fetch(&self.snapshot.store, Table::Events, file).await;
@@ -56,7 +57,7 @@ impl<P: FnMut(u64, u64) + Send> Work<'_, P> {
         for (_, chunk) in self.snapshot.chunks().filter(|(of, _)| *of == cluster) {
             again.expect_twins(rows::twins(&chunk.events)?);
         }
-        let mut blocks = Blocks::new(log.signed());
+        let mut blocks = Blocks::new(log.signed(), log.stamped());
         // The tiles have their hashes.
         (0..begin).try_for_each(|_| blocks.push(None).map(|_| ()))?;
         for file in bodies {
@@ -91,7 +92,7 @@ impl<P: FnMut(u64, u64) + Send> Work<'_, P> {
 
     /// The first leaf of a cluster that has to be there. A crash may have left more.
     fn begin(&self, cluster: &str, events: &[&DataFile]) -> u64 {
-        let pruned = self.pruned.get(cluster).copied().unwrap_or(0);
+        let pruned = self.standing.pruned.get(cluster).copied().unwrap_or(0);
         events.first().map_or(pruned, |file| file.stats.seq.0.min(pruned))
     }
 
@@ -224,6 +225,7 @@ impl<P: FnMut(u64, u64) + Send> Work<'_, P> {
         }
         self.verification.events += events;
         self.verification.bodies += checked.bodies.len() as u64;
+        self.verification.gone += checked.gone;
         (self.progress)(self.verification.events, self.total);
         Ok(())
     }

@@ -1,12 +1,14 @@
 //! Rows taken in once more: columns, marks and leaf of every event are made again from its
 //! original, by the code that made them at first.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringViewArray};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, StringViewArray};
 use bytes::Bytes;
+use whodid_event::encode::encode;
+use whodid_event::entry::BODY_NAMES;
 use whodid_event::redact::RuleSet;
 use whodid_event::split::Oversized;
 use whodid_event::{Event, NotAnEvent};
@@ -20,8 +22,9 @@ use crate::error::{Error, Result};
 use crate::flush::blocking;
 use crate::keys::BlockKeys;
 use crate::ledger::hash_rows;
+use crate::ledger::meta::Standing;
 use crate::rebuild::{decode, decode_range};
-use crate::row::{self, Original};
+use crate::row::{self, Rebuilt, RowBodies};
 use crate::segment::stats_of_events;
 use crate::snapshot::{Rows, Table};
 use crate::table::FileStats;
@@ -34,6 +37,10 @@ const PLACE_COLUMNS: usize = 5;
 /// bytes are no event was said when they came.
 const NOT_DERIVED: [&str; 2] = ["source", "raw_reason"];
 
+/// Columns that what was in a body may decide: once it is gone, nothing but the seal of their file
+/// speaks for them.
+const FROM_BODIES: [&str; 5] = ["request_object", "response_object", "action", "dry_run", "object"];
+
 /// Takes in the rows of one cluster once more.
 #[derive(Clone)]
 pub(super) struct Again {
@@ -42,6 +49,12 @@ pub(super) struct Again {
     disk: Arc<dyn Disk>,
     /// The first leaf; those before it were pruned.
     begin: u64,
+    /// The first leaf whose bodies have not expired.
+    expired: u64,
+    /// The bodies that were redacted, by leaf.
+    redacted: Arc<BTreeMap<u64, BTreeSet<String>>>,
+    /// Events whose bodies are gone: nothing can be told to be the same as they.
+    gone: HashSet<u64>,
     /// Events that marks of later ones name.
     twins: HashSet<u64>,
     prints: HashMap<u64, Fingerprint>,
@@ -55,6 +68,8 @@ pub(super) struct Checked {
     pub(super) hashes: Vec<Option<Hash>>,
     /// For each body that belongs to it, whose it is.
     pub(super) bodies: Vec<u64>,
+    /// How many bodies have left only their commitments.
+    pub(super) gone: u64,
     pub(super) findings: Vec<(u64, String)>,
 }
 
@@ -67,7 +82,12 @@ pub(super) struct CheckedFile {
 }
 
 impl Again {
-    pub(super) fn new(cluster: &str, disk: &Arc<dyn Disk>, begin: u64) -> Self {
+    pub(super) fn new(
+        cluster: &str,
+        disk: &Arc<dyn Disk>,
+        begin: u64,
+        standing: &Standing,
+    ) -> Self {
         let preparer =
             Preparer { rules: Arc::new(RuleSet::off()), fingerprints: Fingerprints::new() };
         Again {
@@ -75,6 +95,9 @@ impl Again {
             preparer,
             disk: Arc::clone(disk),
             begin,
+            expired: standing.expired.get(cluster).copied().unwrap_or(0),
+            redacted: Arc::new(standing.redacted.get(cluster).cloned().unwrap_or_default()),
+            gone: HashSet::new(),
             twins: HashSet::new(),
             prints: HashMap::new(),
         }
@@ -119,7 +142,8 @@ impl Again {
         let view = View::of(events)?;
         let mut checked = Checked { first: 0, ..Checked::default() };
         let mut builder = self.preparer.begin_replay(&self.cluster, "whodid/verify")?;
-        let mut unreadable = HashSet::new();
+        let marks = MarkColumns::new(events)?;
+        let (mut unreadable, mut prints) = (HashSet::new(), Vec::new());
         for row in 0..events.num_rows() {
             let seq = view.seq.value(row).cast_unsigned();
             if row == 0 {
@@ -130,10 +154,16 @@ impl Again {
                     checked.first + row as u64
                 )));
             }
-            if let Err(why) = again(&rows, &view, row, &mut builder) {
-                checked.findings.push((seq, why.to_string()));
-                unreadable.insert(row);
-                builder.add_raw(b"", &NotAnEvent::Json(String::new()))?;
+            self.bodies_gone(rows.bodies(row), seq, &view, row, &mut checked);
+            let is_compared = self.twins.contains(&seq) || marks.of(row) != Marks::default();
+            let fingerprints = is_compared.then_some(&self.preparer.fingerprints);
+            match again(&rows, &view, row, &mut builder, fingerprints) {
+                Ok(print) => prints.extend(print.map(|print| (row, print))),
+                Err(why) => {
+                    checked.findings.push((seq, why.to_string()));
+                    unreadable.insert(row);
+                    builder.add_raw(b"", &NotAnEvent::Json(String::new()))?;
+                }
             }
         }
         let batch = builder.finish()?;
@@ -150,34 +180,68 @@ impl Again {
                 *hash = None;
             }
         }
-        compare(events, &batch, &view, &unreadable, &mut checked)?;
-        self.marks(events, &batch, &mut checked)?;
+        let is_gone = |row: usize| rows.bodies(row).gone().next().is_some();
+        compare(events, &batch, &view, (&unreadable, &is_gone), &mut checked)?;
+        self.marks(&marks, prints, &mut checked);
         Ok(checked)
     }
 
-    /// Holds marks against the events that they name.
-    fn marks(&mut self, events: &RecordBatch, batch: &Batch, checked: &mut Checked) -> Result<()> {
-        let flag = |name| typed::<arrow::array::BooleanArray>(events, name);
-        let (duplicate, conflict) = (flag("duplicate")?, flag("conflict")?);
-        let twins = typed::<Int64Array>(events, "twin")?;
-        for (row, print) in batch.fingerprints.iter().enumerate() {
-            let seq = checked.first + row as u64;
-            if self.twins.contains(&seq) {
-                self.prints.insert(seq, *print);
+    /// Holds what is left of bodies against what the meta log says that went.
+    fn bodies_gone(
+        &mut self,
+        bodies: &RowBodies<&str>,
+        seq: u64,
+        view: &View<'_>,
+        row: usize,
+        checked: &mut Checked,
+    ) {
+        let redacted = self.redacted.get(&seq);
+        let is_redacted = |member: &str| redacted.is_some_and(|members| members.contains(member));
+        let mut found = |member: &str, what| {
+            checked.findings.push((seq, format!("its {member} {what}")));
+        };
+        for member in bodies.gone() {
+            checked.gone += 1;
+            self.gone.insert(seq);
+            if seq >= self.expired && !is_redacted(member) {
+                found(member, "is gone, and no record says that it was to go");
             }
-            let twin = twins.is_valid(row).then(|| twins.value(row).cast_unsigned());
-            let marks =
-                Marks { duplicate: duplicate.value(row), conflict: conflict.value(row), twin };
-            if marks != Marks::default() && !self.is_right(*print, marks) {
+        }
+        let [request, response] = BODY_NAMES;
+        let columns = [(request, view.request_object), (response, view.response_object)];
+        for (member, column) in columns.into_iter().filter(|(member, _)| is_redacted(member)) {
+            let is_there = row::text(column, row) == Some(COMMITTED);
+            if is_there && bodies.gone().all(|gone| gone != member) {
+                found(member, "was redacted, and is still there: run `whodid redact` again");
+            }
+        }
+    }
+
+    /// Holds marks against the events that they name.
+    fn marks(
+        &mut self,
+        marks: &MarkColumns<'_>,
+        prints: Vec<(usize, Fingerprint)>,
+        checked: &mut Checked,
+    ) {
+        for (row, print) in prints {
+            let seq = checked.first + row as u64;
+            if self.gone.contains(&seq) {
+                continue;
+            }
+            if self.twins.contains(&seq) {
+                self.prints.insert(seq, print);
+            }
+            let marks = marks.of(row);
+            if marks != Marks::default() && !self.is_right(print, marks) {
                 checked.findings.push((seq, "its mark is not what the two events are".into()));
             }
         }
-        Ok(())
     }
 
     /// Whether an event is to its twin what a mark says.
     fn is_right(&self, print: Fingerprint, marks: Marks) -> bool {
-        if marks.twin.is_some_and(|twin| twin < self.begin) {
+        if marks.twin.is_some_and(|twin| twin < self.begin || self.gone.contains(&twin)) {
             return true;
         }
         let twin = marks.twin.and_then(|twin| Some((twin, *self.prints.get(&twin)?)));
@@ -212,33 +276,85 @@ pub(super) fn twins(events: &RecordBatch) -> Result<Vec<u64>> {
     Ok(twins.iter().flatten().map(i64::cast_unsigned).collect())
 }
 
-/// Takes one row in once more.
+/// The columns in which marks are.
+struct MarkColumns<'a> {
+    duplicate: &'a BooleanArray,
+    conflict: &'a BooleanArray,
+    twin: &'a Int64Array,
+}
+
+impl<'a> MarkColumns<'a> {
+    fn new(events: &'a RecordBatch) -> Result<Self> {
+        let flag = |name| typed(events, name);
+        let (duplicate, conflict) = (flag("duplicate")?, flag("conflict")?);
+        Ok(MarkColumns { duplicate, conflict, twin: typed(events, "twin")? })
+    }
+
+    fn of(&self, row: usize) -> Marks {
+        let twin = self.twin.is_valid(row).then(|| self.twin.value(row).cast_unsigned());
+        Marks { duplicate: self.duplicate.value(row), conflict: self.conflict.value(row), twin }
+    }
+}
+
+/// Takes one row in once more; what comes back is its fingerprint, if it is wanted.
 fn again(
     rows: &Rows<'_>,
     view: &View<'_>,
     row: usize,
     builder: &mut crate::batch::BatchBuilder,
-) -> Result<()> {
-    let is_placeholder = |column| row::text(column, row).is_some_and(|text| text != COMMITTED);
-    match rows.original(row)? {
-        Original::Event(text) => {
+    fingerprints: Option<&Fingerprints>,
+) -> Result<Option<Fingerprint>> {
+    let is_as_it_is = |column, name: &str| {
+        let is_placeholder = row::text(column, row).is_some_and(|text| text != COMMITTED);
+        is_placeholder || rows.bodies(row).gone().any(|gone| gone == name)
+    };
+    let [request, response] = BODY_NAMES;
+    let record = || {
+        let redacted = if view.redacted.is_null(row) { 0 } else { view.redacted.value(row) };
+        Record {
+            kind: Kind::Event,
+            redacted: u32::try_from(redacted).unwrap_or(0),
+            request: is_as_it_is(view.request_object, request),
+            response: is_as_it_is(view.response_object, response),
+        }
+    };
+    Ok(match rows.rebuilt(row)? {
+        Rebuilt::Encoded(mut event, form) => {
+            read_back(&mut event);
+            builder.add_encoded(&event, form, record())?;
+            fingerprints.map(|prints| prints.of(&encode(&event, form), &event))
+        }
+        Rebuilt::Text(text) => {
             let event = Event::parse(text.as_bytes())
                 .map_err(|why| Error::Invalid(format!("it is no event: {why}")))?;
-            let redacted = if view.redacted.is_null(row) { 0 } else { view.redacted.value(row) };
-            let record = Record {
-                kind: Kind::Event,
-                redacted: u32::try_from(redacted).unwrap_or(0),
-                request: is_placeholder(view.request_object),
-                response: is_placeholder(view.response_object),
-            };
-            builder.add_event(&text, &event, record)
+            builder.add_event(&text, &event, record())?;
+            fingerprints.map(|prints| prints.of(&text, &event))
         }
-        Original::Raw(head) if !view.raw_size.is_null(row) => builder.add_oversized(&Oversized {
-            head,
-            bytes: view.raw_size.value(row).cast_unsigned(),
-            sha256: view.raw_sha256.value(row).try_into().unwrap_or_default(),
-        }),
-        Original::Raw(bytes) => builder.add_raw(&bytes, &NotAnEvent::Json(String::new())),
+        Rebuilt::Raw(head) if !view.raw_size.is_null(row) => {
+            let bytes = view.raw_size.value(row).cast_unsigned();
+            let sha256 = view.raw_sha256.value(row).try_into().unwrap_or_default();
+            builder.add_oversized(&Oversized { head, bytes, sha256 })?;
+            fingerprints.map(|prints| prints.of_bytes(&sha256))
+        }
+        Rebuilt::Raw(bytes) => {
+            builder.add_raw(&bytes, &NotAnEvent::Json(String::new()))?;
+            fingerprints.map(|prints| prints.of_bytes(&bytes))
+        }
+    })
+}
+
+/// Makes of an event what reading the text that it is written as would give, without reading it:
+/// members that always stand there are never missing.
+fn read_back(event: &mut Event<'_>) {
+    let always = [
+        &mut event.level,
+        &mut event.audit_id,
+        &mut event.stage_text,
+        &mut event.request_uri,
+        &mut event.verb,
+    ];
+    for member in always {
+        member.get_or_insert_with(|| "".into());
     }
 }
 
@@ -247,7 +363,7 @@ fn compare(
     events: &RecordBatch,
     batch: &Batch,
     view: &View<'_>,
-    unreadable: &HashSet<usize>,
+    (unreadable, is_gone): (&HashSet<usize>, &dyn Fn(usize) -> bool),
     checked: &mut Checked,
 ) -> Result<()> {
     let schema = events_schema();
@@ -262,7 +378,8 @@ fn compare(
             continue;
         }
         for row in (0..events.num_rows()).filter(|row| !unreadable.contains(row)) {
-            if is_same(field.name(), stored, made, view, row) {
+            let is_from_body = FROM_BODIES.contains(&field.name().as_str());
+            if is_from_body && is_gone(row) || is_same(field.name(), stored, made, view, row) {
                 continue;
             }
             let seq = checked.first + row as u64;

@@ -16,6 +16,7 @@ pub(super) struct Blocks<'a> {
     range: CompactRange,
     /// The leaves behind them; `None` where one cannot be read.
     leaves: Vec<Option<Hash>>,
+    /// By size.
     heads: Vec<Expected>,
 }
 
@@ -28,13 +29,16 @@ struct Expected {
 }
 
 impl<'a> Blocks<'a> {
-    pub(super) fn new(signed: Option<&'a Signed>) -> Self {
+    pub(super) fn new(signed: Option<&'a Signed>, stamped: &[Head]) -> Self {
         let expected = |head, whence| Expected { head, whence, found: None };
         let heads = signed.into_iter().flat_map(|signed| {
             let edge = expected(signed.edge_head(), "the tiles have another");
             signed.heads().map(|head| expected(head, "another was signed")).chain([edge])
         });
-        let heads = heads.filter(|expected| expected.head.size > 0).collect();
+        let stamped = stamped.iter().map(|head| expected(*head, "a time stamp is of another"));
+        let heads = heads.chain(stamped).filter(|expected| expected.head.size > 0);
+        let mut heads: Vec<Expected> = heads.collect();
+        heads.sort_by_key(|expected| expected.head.size);
         Blocks { signed, range: CompactRange::default(), leaves: Vec::new(), heads }
     }
 
@@ -73,9 +77,11 @@ impl<'a> Blocks<'a> {
     fn find_heads(&mut self) {
         let (begin, end) = (self.range.end(), self.end());
         let (range, leaves) = (&self.range, &self.leaves);
-        for expected in &mut self.heads {
-            if !(begin + 1..=end).contains(&expected.head.size) {
-                continue;
+        // There may be one for each hour of years.
+        let first = self.heads.partition_point(|expected| expected.head.size <= begin);
+        for expected in self.heads.iter_mut().skip(first) {
+            if expected.head.size > end {
+                break;
             }
             let mut range = range.clone();
             let count = usize::try_from(expected.head.size - begin).unwrap_or(usize::MAX);

@@ -61,6 +61,11 @@ pub(crate) fn open_all(disk: &dyn Disk) -> Result<Vec<WalFile>> {
     Ok(files)
 }
 
+/// Whether no event is left in any of the log's files.
+pub(crate) fn is_empty(disk: &dyn Disk) -> Result<bool> {
+    Ok(open_all(disk)?.iter().all(|file| file.len <= FILE_MAGIC.len() as u64))
+}
+
 impl WalFile {
     /// Reads what stands in the file in order, but not the frames that `is_covered`; frames behind
     /// damage are read too. `is_last` says that no later file exists: only then can its end be

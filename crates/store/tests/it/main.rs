@@ -7,11 +7,13 @@
 #![allow(unreachable_pub, reason = "`pub` says what a module is for; tests have no other users")]
 
 mod child;
+mod crash_matrix;
 mod faults;
 mod hooked_disk;
 mod kill;
 mod ledger;
 mod power_loss;
+mod redaction;
 mod retention;
 mod round_trip;
 mod sim_disk;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use whodid_event::redact::RuleSet;
 use whodid_store::{
-    Clock, Hold, Limits, Options, Plan, Reader, Rule, SystemClock, Table, UNIT_LEAVES,
+    Clock, Hold, Limit, Limits, Options, Plan, Reader, Rule, SystemClock, Table, UNIT_LEAVES,
     Verification, Wanted, Writer, reopen_dir,
 };
 use whodid_tlog::Policy;
@@ -17,7 +17,9 @@ use crate::support::{append, copy, event, findings};
 /// Two units and a half.
 const EVENTS: u64 = 2 * UNIT_LEAVES + UNIT_LEAVES / 2;
 
-const EVERYTHING: Rule = Rule { age_max: None, bytes_max: Some(0) };
+const NOTHING_KEPT: Limit = Limit { age_max: None, bytes_max: Some(0) };
+const UNLIMITED: Limit = Limit { age_max: None, bytes_max: None };
+const EVERYTHING: Rule = Rule { events: NOTHING_KEPT, bodies: UNLIMITED };
 
 async fn writer(dir: &Path) -> Writer {
     // Segments that end elsewhere than units.
@@ -37,7 +39,7 @@ async fn record(dir: &Path) {
 async fn prune(writer: &Writer, rule: Rule) -> Vec<Plan> {
     let plans = writer.retention(|_| rule, SystemClock.now()).unwrap();
     for plan in plans.iter().filter(|plan| plan.to > plan.from) {
-        writer.prune(plan, "a test").await.unwrap();
+        writer.let_go(plan, "a test").await.unwrap();
     }
     plans
 }
@@ -71,7 +73,8 @@ async fn what_is_past_its_retention_goes_and_proofs_stay() {
 
     let writer = writer(dir).await;
     // Nothing is old enough.
-    let day = Rule { age_max: Some(86_400_000_000), bytes_max: None };
+    let day = Limit { age_max: Some(86_400_000_000), bytes_max: None };
+    let day = Rule { events: day, bodies: day };
     assert_eq!(prune(&writer, day).await, []);
     let shown = reader.retention(|_| EVERYTHING, SystemClock.now()).await.unwrap();
     let done = prune(&writer, EVERYTHING).await;
@@ -164,7 +167,7 @@ async fn what_is_held_stays() {
     assert_eq!((plan.from, plan.to, plan.held_by.as_deref()), (0, 0, Some("case 17")));
     // Whoever has a plan from before the hold is refused.
     let forced = Plan { to: UNIT_LEAVES, ..plan.clone() };
-    let refused = writer.prune(&forced, "a test").await.unwrap_err().to_string();
+    let refused = writer.let_go(&forced, "a test").await.unwrap_err().to_string();
     assert!(refused.contains("the hold \"case 17\" forbids"), "{refused}");
     writer.close().await.unwrap();
 

@@ -35,6 +35,8 @@ struct State {
     /// Operations until the power goes.
     fuse: u64,
     lies: Lies,
+    /// What was done, by the path it was done to.
+    done: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -88,7 +90,19 @@ impl SimDisk {
             pending: Vec::new(),
             fuse,
             lies,
+            done: Vec::new(),
         })))
+    }
+
+    /// The operations that changed it, each by the path that was changed.
+    pub fn done(&self) -> Vec<String> {
+        self.lock().done.clone()
+    }
+
+    /// A file as everybody sees it now, even if the power is gone.
+    pub fn seen(&self, path: &str) -> Option<Vec<u8>> {
+        let state = self.lock();
+        state.names.get(path).map(|inode| state.inodes[*inode].bytes.clone())
     }
 
     /// The disk as the next process finds it after this one was killed: everything is there, and
@@ -121,6 +135,7 @@ impl SimDisk {
             pending: Vec::new(),
             fuse,
             lies: state.lies,
+            done: Vec::new(),
         })))
     }
 
@@ -167,12 +182,13 @@ fn missing() -> io::Error {
 }
 
 impl State {
-    /// Counts an operation; fails once the power is gone.
-    fn operate(&mut self) -> io::Result<()> {
+    /// Counts an operation on a path; fails once the power is gone.
+    fn operate(&mut self, path: &str) -> io::Result<()> {
         if self.fuse == 0 {
             return Err(lost());
         }
         self.fuse -= 1;
+        self.done.push(path.to_owned());
         Ok(())
     }
 
@@ -210,17 +226,17 @@ impl State {
 impl Disk for SimDisk {
     fn create(&self, path: &str) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.lock();
-        state.operate()?;
+        state.operate(path)?;
         state.check_new(path)?;
         let inode = state.inodes.len();
         state.inodes.push(Inode { is_dir: false, ..Inode::folder() });
         state.change(Change::Add(path.to_owned(), inode));
-        Ok(Box::new(SimFile { disk: self.clone(), inode }))
+        Ok(Box::new(SimFile { disk: self.clone(), inode, path: path.to_owned() }))
     }
 
     fn open(&self, path: &str) -> io::Result<Box<dyn DiskFile>> {
         let inode = self.lock().find(path)?;
-        Ok(Box::new(SimFile { disk: self.clone(), inode }))
+        Ok(Box::new(SimFile { disk: self.clone(), inode, path: path.to_owned() }))
     }
 
     fn open_to_append(&self, path: &str) -> io::Result<Box<dyn DiskFile>> {
@@ -229,7 +245,7 @@ impl Disk for SimDisk {
 
     fn link(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.lock();
-        state.operate()?;
+        state.operate(to)?;
         let inode = state.find(from)?;
         state.check_new(to)?;
         state.change(Change::Add(to.to_owned(), inode));
@@ -238,7 +254,7 @@ impl Disk for SimDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.lock();
-        state.operate()?;
+        state.operate(to)?;
         let inode = state.find(from)?;
         state.change(Change::Move(from.to_owned(), to.to_owned(), inode));
         Ok(())
@@ -246,7 +262,7 @@ impl Disk for SimDisk {
 
     fn remove(&self, path: &str) -> io::Result<()> {
         let mut state = self.lock();
-        state.operate()?;
+        state.operate(path)?;
         state.find(path)?;
         state.change(Change::Remove(path.to_owned()));
         Ok(())
@@ -254,7 +270,7 @@ impl Disk for SimDisk {
 
     fn create_dir(&self, path: &str) -> io::Result<()> {
         let mut state = self.lock();
-        state.operate()?;
+        state.operate(path)?;
         state.check_new(path)?;
         let inode = state.inodes.len();
         state.inodes.push(Inode::folder());
@@ -268,7 +284,7 @@ impl Disk for SimDisk {
 
     fn sync_dir(&self, path: &str) -> io::Result<()> {
         let mut state = self.lock();
-        state.operate()?;
+        state.operate(path)?;
         state.find(path)?;
         if state.lies.folders {
             return Ok(());
@@ -303,13 +319,14 @@ impl Disk for SimDisk {
 struct SimFile {
     disk: SimDisk,
     inode: usize,
+    path: String,
 }
 
 impl DiskFile for SimFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.disk.lock();
         let dies = state.fuse == 1;
-        state.operate()?;
+        state.operate(&self.path)?;
         // The power may go in the middle of a write.
         let written = if dies { bytes.len() / 2 } else { bytes.len() };
         let inode = &mut state.inodes[self.inode];
@@ -320,7 +337,7 @@ impl DiskFile for SimFile {
 
     fn sync(&mut self) -> io::Result<()> {
         let mut state = self.disk.lock();
-        state.operate()?;
+        state.operate(&self.path)?;
         if !state.lies.files {
             let inode = &mut state.inodes[self.inode];
             inode.durable = inode.bytes.clone();
@@ -330,7 +347,7 @@ impl DiskFile for SimFile {
 
     fn truncate(&mut self, len: u64) -> io::Result<()> {
         let mut state = self.disk.lock();
-        state.operate()?;
+        state.operate(&self.path)?;
         state.inodes[self.inode].bytes.truncate(len as usize);
         Ok(())
     }

@@ -1,0 +1,176 @@
+//! The order of writes (`docs/format/ledger.md`), stopped before every single operation of a life
+//! that goes through all its steps: killed there, and without power from there on. Whatever was
+//! acknowledged has to be there, and what anybody may have seen signed has to be a beginning of the
+//! log that goes on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use whodid_event::redact::RuleSet;
+use whodid_store::{Limit, Limits, Options, Reader, Rule, Writer};
+use whodid_tlog::{Checkpoint, Note, Policy, proof};
+
+use crate::sim_disk::{Lies, SimDisk};
+use crate::support::{Rng, TickingClock, batch, event, everything, findings};
+
+/// Most of a life is waiting for another try.
+const LIVES_AT_ONCE: usize = 64;
+
+const CLUSTER: &str = "a";
+
+/// The steps, by what the path of a file begins with or ends with.
+const STEPS: [(&str, &str, &str); 11] = [
+    ("a key file", "keys/a/", ".keys"),
+    ("the write-ahead log", "wal/", ".wal"),
+    ("the meta log", "ledger/meta/", "entries"),
+    ("a checkpoint of meta", "ledger/meta/", "checkpoint"),
+    ("a checkpoint of the cluster", "ledger/a/", "checkpoint"),
+    ("a file of bodies", "bodies/cluster=a/", ".parquet"),
+    ("a commit of bodies", "bodies/_delta_log/", ".json"),
+    ("a file of events", "events/cluster=a/", ".parquet"),
+    ("a commit of events", "events/_delta_log/", ".json"),
+    ("positions", "positions", ""),
+    ("an edge", "ledger/a/", "edge"),
+];
+
+fn options() -> Options {
+    let limits = Limits { wal_grace: 0, ..Limits::default() };
+    let clock = Arc::new(TickingClock::new(1_767_323_045_000_000, 1_000_000));
+    Options { rules: RuleSet::off(), limits, clock }
+}
+
+/// A life that goes through every step; what comes back are the events that were acknowledged.
+async fn live(disk: &SimDisk) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    let _died = until_it_dies(disk, &mut acknowledged).await;
+    acknowledged
+}
+
+async fn until_it_dies(
+    disk: &SimDisk,
+    acknowledged: &mut Vec<String>,
+) -> Result<(), whodid_store::Error> {
+    let options = options();
+    let clock = Arc::clone(&options.clock);
+    let writer = Writer::open(Arc::new(disk.clone()), options).await?;
+    for round in 0..2 {
+        for part in 0..2 {
+            let begin = round * 20 + part * 10;
+            let events: Vec<String> = (begin..begin + 10).map(|i| event(9, i)).collect();
+            writer.append(batch(&writer.preparer(), CLUSTER, &events)).await?;
+            acknowledged.extend(events);
+        }
+        writer.flush().await?;
+    }
+    writer.compact().await?;
+    let bodies = Limit { age_max: None, bytes_max: Some(0) };
+    let rule = Rule { bodies, ..Rule::default() };
+    for plan in writer.retention(|_| rule, clock.now())? {
+        writer.let_go(&plan, "a test").await?;
+    }
+    let last = vec![event(9, 40)];
+    writer.append(batch(&writer.preparer(), CLUSTER, &last)).await?;
+    acknowledged.extend(last);
+    writer.close().await
+}
+
+/// The checkpoint that anybody could have seen, with the key that it was signed with.
+fn published(disk: &SimDisk) -> Option<Checkpoint> {
+    let text = |file: &str| String::from_utf8(disk.seen(&format!("ledger/{CLUSTER}/{file}"))?).ok();
+    let policy = Policy::parse(&text("policy")?).ok()?;
+    policy.open(&Note::parse(&text("checkpoint")?).ok()?).ok()
+}
+
+/// What is wrong with a disk as it was left, given what was acknowledged and published before.
+async fn faults(disk: SimDisk, acknowledged: &[String], seen: Option<Checkpoint>) -> Vec<String> {
+    let mut found = Vec::new();
+    let writer = match Writer::open(Arc::new(disk.clone()), options()).await {
+        Ok(writer) => writer,
+        Err(error) => return vec![format!("cannot start again: {error}")],
+    };
+    let more = vec![event(9, 99)];
+    let added = writer.append(batch(&writer.preparer(), CLUSTER, &more)).await;
+    found.extend(added.err().map(|error| format!("cannot go on: {error}")));
+    found.extend(writer.close().await.err().map(|error| format!("cannot close: {error}")));
+    let reader = Reader::open(Arc::new(disk)).unwrap();
+    found.extend(findings(&reader).await);
+    let there = everything(&reader.snapshot().await.unwrap(), CLUSTER).await;
+    for (seq, event) in (0..).zip(acknowledged) {
+        // Without its body, perhaps.
+        let envelope = |text: &str| text.split(",\"requestObject\"").next().map(str::to_owned);
+        if there.get(&seq).and_then(|seen| envelope(&seen.text())) != envelope(event) {
+            found.push(format!("event {seq} was acknowledged and is not there"));
+        }
+    }
+    let Some(seen) = seen.filter(|seen| seen.head.size > 0) else { return found };
+    let Some(now) = reader.checkpoint(CLUSTER).await.unwrap() else {
+        found.push("a log that was seen has not begun".into());
+        return found;
+    };
+    let follows = now.consistency(seen.head.size).await.map(|path| {
+        proof::verify_consistency(seen.head, now.checkpoint().head, &path).is_ok()
+    });
+    if !follows.unwrap_or(false) {
+        found.push(format!("a fork: {} leaves were signed before, and others are now", seen.head.size));
+    }
+    found
+}
+
+/// Stops before operation `at`, in both ways.
+async fn stopped(at: u64, lies: Lies) -> Vec<String> {
+    let disk = SimDisk::new(at, lies);
+    let acknowledged = live(&disk).await;
+    let seen = published(&disk);
+    let without_power = disk.after_power_loss(&mut Rng::new(at), u64::MAX);
+    let killed = disk.after_kill(u64::MAX);
+    let mut found = faults(killed, &acknowledged, seen.clone()).await;
+    found.extend(faults(without_power, &acknowledged, seen).await);
+    found
+}
+
+/// Stops at each of these operations; what comes back are those after which something was wrong.
+async fn run(stops: impl IntoIterator<Item = u64>, lies: Lies) -> BTreeMap<u64, Vec<String>> {
+    let mut lives = tokio::task::JoinSet::new();
+    let mut stops = stops.into_iter();
+    let mut bad = BTreeMap::new();
+    loop {
+        while lives.len() < LIVES_AT_ONCE {
+            let Some(at) = stops.next() else { break };
+            lives.spawn(async move { (at, stopped(at, lies).await) });
+        }
+        let Some(ended) = lives.join_next().await else { return bad };
+        let (at, found) = ended.unwrap_or_else(|panic| (u64::MAX, vec![panic.to_string()]));
+        if !found.is_empty() {
+            bad.insert(at, found);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_step_can_be_the_last() {
+    let whole = SimDisk::new(u64::MAX, Lies::default());
+    assert_eq!(live(&whole).await.len(), 41);
+    let done = whole.done();
+    for (step, begins, ends) in STEPS {
+        let is_it = |path: &&String| path.starts_with(begins) && path.ends_with(ends);
+        let count = done.iter().filter(is_it).count();
+        println!("{count:4} operations: {step}");
+        assert!(count > 0, "no life goes through {step}: {done:#?}");
+    }
+    let bad = run(0..=done.len() as u64, Lies::default()).await;
+    for (at, found) in bad.iter().take(5) {
+        let step = done.get(*at as usize);
+        eprintln!("stopped before operation {at}, {step:?}: {found:#?}");
+    }
+    assert!(bad.is_empty(), "{} of {} stops lost something", bad.len(), done.len() + 1);
+    println!("{} stops, each killed and without power: nothing lost, no fork", done.len() + 1);
+}
+
+/// The control: a disk that breaks its promises is found out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lie_is_seen_by_the_matrix() {
+    let lies = Lies { files: true, folders: false };
+    let bad = run((0..400).step_by(8), lies).await;
+    println!("files are not synced: {} of 50 stops lost something", bad.len());
+    assert!(bad.len() >= 15, "only {} of 50", bad.len());
+}
