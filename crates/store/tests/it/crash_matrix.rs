@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use whodid_event::redact::RuleSet;
-use whodid_store::{Limit, Limits, Options, Reader, Rule, Writer};
+use whodid_event::split::Position;
+use whodid_store::{Limit, Limits, Options, Reader, Rule, SourcePosition, Writer};
 use whodid_tlog::{Checkpoint, Note, Policy, proof};
 
 use crate::sim_disk::{Lies, SimDisk};
@@ -57,7 +58,9 @@ async fn until_it_dies(
         for part in 0..2 {
             let begin = round * 20 + part * 10;
             let events: Vec<String> = (begin..begin + 10).map(|i| event(9, i)).collect();
-            writer.append(batch(&writer.preparer(), CLUSTER, &events)).await?;
+            let mut batch = batch(&writer.preparer(), CLUSTER, &events);
+            batch.set_position(position(begin + 10));
+            writer.append(batch).await?;
             acknowledged.extend(events);
         }
         writer.flush().await?;
@@ -72,6 +75,12 @@ async fn until_it_dies(
     writer.append(batch(&writer.preparer(), CLUSTER, &last)).await?;
     acknowledged.extend(last);
     writer.close().await
+}
+
+/// As of a file that is taken in up to an item.
+fn position(items: u64) -> SourcePosition {
+    let at = Position { offset: 100 * items, items: 0 };
+    SourcePosition { id: [7; 32], variant: 0, at, items, digest: [8; 32] }
 }
 
 /// The checkpoint that anybody could have seen, with the key that it was signed with.
