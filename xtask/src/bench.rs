@@ -43,6 +43,8 @@ struct Figures {
     settle: Usage,
     settled_bytes: u64,
     queries: Vec<Duration>,
+    /// Of us alone.
+    verify: Option<Usage>,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -75,7 +77,10 @@ fn ours(record: &Record, file: &Path, corpus: corpus::Corpus) -> anyhow::Result<
     ensure!(found == corpus.found, "{found} of {} requests found", corpus.found);
     let (word, _) = record.run(&["search", "body:hostPID", "--limit", "0", "-o", "name"])?;
     let queries = vec![rare, word.wall];
-    Ok(Figures { name: "whodid", import, imported_bytes, settle, settled_bytes, queries })
+    let (verify, verified) = record.run(&["verify"])?;
+    ensure!(verified.contains(&format!("read {} events", corpus.events)), "{verified}");
+    let verify = Some(verify);
+    Ok(Figures { name: "whodid", import, imported_bytes, settle, settled_bytes, queries, verify })
 }
 
 fn peer(folder: &Path, file: &Path) -> anyhow::Result<Figures> {
@@ -102,15 +107,17 @@ fn peer(folder: &Path, file: &Path) -> anyhow::Result<Figures> {
         settle,
         settled_bytes: bytes(settled)?,
         queries: millis.into_iter().map(|millis| Duration::from_secs_f64(millis / 1e3)).collect(),
+        verify: None,
     })
 }
 
 /// A row of the table: what it is, and how to read it from the figures of one.
 type Row = (&'static str, fn(&Figures, u64) -> String);
 
-const ROWS: [Row; 9] = [
+const ROWS: [Row; 11] = [
     ("import, events/s", |it, events| per_second(events, it.import.wall).to_string()),
     ("import, CPU µs per event", |it, events| per_event(it.import.cpu, events)),
+    ("of it tree, commitments and signing", |it, events| own(it.verify, it.import.ledger, events)),
     ("import, peak resident MiB", |it, _| (it.import.peak_bytes >> 20).to_string()),
     ("bytes per event, as imported", |it, events| ratio(it.imported_bytes, events)),
     ("compaction, CPU µs per event", |it, events| per_event(it.settle.cpu, events)),
@@ -118,6 +125,9 @@ const ROWS: [Row; 9] = [
     ("bytes per event, compacted", |it, events| ratio(it.settled_bytes, events)),
     ("deletions in a namespace, ms, cold", |it, _| millis(it.queries.first())),
     ("a rare word in bodies, ms, cold", |it, _| millis(it.queries.get(1))),
+    ("verify, CPU µs per event", |it, events| {
+        own(it.verify, it.verify.unwrap_or_default().cpu, events)
+    }),
 ];
 
 fn table(all: &[&Figures], events: u64) -> String {
@@ -149,6 +159,11 @@ fn per_event(cpu: Duration, events: u64) -> String {
     ratio(u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX), events)
 }
 
+/// What only we do.
+fn own(verify: Option<Usage>, cpu: Duration, events: u64) -> String {
+    verify.map_or_else(|| "-".to_owned(), |_| per_event(cpu, events))
+}
+
 fn millis(time: Option<&Duration>) -> String {
     time.map_or_else(|| "-".to_owned(), |time| time.as_millis().to_string())
 }
@@ -163,6 +178,7 @@ mod tests {
             wall: Duration::from_millis(millis),
             cpu: Duration::from_millis(2 * millis),
             peak_bytes,
+            ledger: Duration::from_millis(millis / 10),
         };
         let figures = |name| Figures {
             name,
@@ -171,13 +187,14 @@ mod tests {
             settle: usage(10, 6 << 20),
             settled_bytes: 55_555,
             queries: vec![Duration::from_millis(7)],
+            verify: None,
         };
         let table = table(&[&figures("a"), &figures("b")], 1_000);
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines[..2], ["|  | a | b |", "|---|---|---|"]);
         assert_eq!(lines[2], "| import, events/s | 50000 | 50000 |");
         assert_eq!(lines[3], "| import, CPU µs per event | 40.0 | 40.0 |");
-        assert_eq!(lines[8], "| bytes per event, compacted | 55.6 | 55.6 |");
-        assert!(lines[10].ends_with("| - | - |"));
+        assert_eq!(lines[9], "| bytes per event, compacted | 55.6 | 55.6 |");
+        assert!(lines[11].ends_with("| - | - |"));
     }
 }

@@ -25,6 +25,8 @@ pub(crate) struct Usage {
     pub(crate) cpu: Duration,
     /// The most memory that was resident at once.
     pub(crate) peak_bytes: u64,
+    /// Processor time of the product's thread that hashes and signs, as far as it was seen.
+    pub(crate) ledger: Duration,
 }
 
 /// Runs a command to its end, and returns what it took and what it printed.
@@ -48,6 +50,9 @@ fn watch(child: &mut Child) -> anyhow::Result<(Usage, ExitStatus)> {
         if let Some(peak) = peak(&fs::read_to_string(process.join("status"))?) {
             usage.peak_bytes = peak;
         }
+        if let Some(ledger) = thread(&process, "ledger") {
+            usage.ledger = ledger;
+        }
         // Until it is waited for, a process that has ended still says what it took.
         let stat = fs::read_to_string(process.join("stat"))?;
         let (has_ended, cpu) = state(&stat).context("/proc has another format")?;
@@ -63,6 +68,18 @@ fn watch(child: &mut Child) -> anyhow::Result<(Usage, ExitStatus)> {
 pub(crate) fn peak_of(child: &Child) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{}/status", child.id()))?;
     peak(&status).context("it has ended")
+}
+
+/// The processor time of a thread of this name; `None` if there is none any more.
+fn thread(process: &Path, name: &str) -> Option<Duration> {
+    let is_it = |stat: &String| stat.contains(&format!("({name})"));
+    let threads = fs::read_dir(process.join("task")).ok()?.filter_map(Result::ok);
+    let stat = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
+    let stat = stat.filter(is_it).last()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    // Without that of children.
+    let ticks = fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u32>().ok());
+    Some(TICK * ticks.sum::<Option<u32>>()?)
 }
 
 /// Reads the peak of resident memory from `/proc/PID/status`; a process that has ended has none.

@@ -216,7 +216,7 @@ impl Writer<'_> {
     fn string(&mut self, text: &str) {
         self.0.push('"');
         // Most texts have nothing to escape, which their bytes show faster than their characters.
-        if !text.bytes().any(may_need_escape) {
+        if !text.bytes().fold(false, |any, byte| any | may_need_escape(byte)) {
             self.0.push_str(text);
             self.0.push('"');
             return;

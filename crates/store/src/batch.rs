@@ -234,8 +234,8 @@ impl BatchBuilder {
         }
     }
 
-    /// Adds an event of the record that writing gives back, to see what it becomes once more; it
-    /// gets no fingerprint.
+    /// Adds an event of the record that writing gives back, to see what it becomes once more: it
+    /// gets no fingerprint, and its bodies stay where they are.
     pub(crate) fn add_encoded(
         &mut self,
         event: &Event<'_>,
@@ -243,8 +243,18 @@ impl BatchBuilder {
         record: Record,
     ) -> Result<()> {
         row::fill(&mut self.builders, event)?;
-        let committed = self.add_bodies(event, [record.request, record.response]);
-        self.drafts.push_encoded(event, form, committed.map(|body| body.is_some()));
+        let columns = [&mut self.builders.request_object, &mut self.builders.response_object];
+        let bodies = [event.request_object, event.response_object];
+        let mut committed = [false; 2];
+        let members = bodies.into_iter().zip([record.request, record.response]);
+        for ((column, committed), (body, is_as_it_is)) in
+            columns.into_iter().zip(&mut committed).zip(members)
+        {
+            let Some(body) = body else { continue };
+            column.append_value(if is_as_it_is { body } else { COMMITTED });
+            *committed = !is_as_it_is;
+        }
+        self.drafts.push_encoded(event, form, committed);
         self.builders.form.append_value(row::form_name(form));
         self.end_event(record)
     }

@@ -41,13 +41,13 @@ pub struct Disclosure {
 impl Snapshot {
     /// The hashes of a cluster's leaves, in order.
     pub(crate) async fn leaf_hashes(&self, cluster: &str, range: Range<u64>) -> Result<Vec<Hash>> {
-        let hash = |leaf: &Leaf<'_>| Ok(Some(Hash::of_leaf(&leaf.entry()?)));
+        let hash = |leaf: &Leaf<'_, '_>| Ok(Some(Hash::of_leaf(&leaf.entry()?)));
         self.leaves(cluster, range, hash).await
     }
 
     /// The bytes of a cluster's leaves, in order.
     pub(crate) async fn entries(&self, cluster: &str, range: Range<u64>) -> Result<Vec<Vec<u8>>> {
-        self.leaves(cluster, range, |leaf: &Leaf<'_>| leaf.entry().map(Some)).await
+        self.leaves(cluster, range, |leaf: &Leaf<'_, '_>| leaf.entry().map(Some)).await
     }
 
     /// Some leaves of a cluster, in order, with their bodies.
@@ -59,13 +59,13 @@ impl Snapshot {
         let (Some(first), Some(last)) = (seqs.first(), seqs.last()) else { return Ok(Vec::new()) };
         let (range, wanted) = (*first..last + 1, seqs.clone());
         let disclose =
-            move |leaf: &Leaf<'_>| wanted.contains(&leaf.seq).then(|| leaf.disclosed()).transpose();
+            move |leaf: &Leaf<'_, '_>| wanted.contains(&leaf.seq).then(|| leaf.disclosed()).transpose();
         self.leaves(cluster, range, disclose).await
     }
 
     /// The salts of all commitments in a range of leaves but for those whose values are gone.
     pub(crate) async fn salts(&self, cluster: &str, range: Range<u64>) -> Result<KeptSalts> {
-        let salts = |leaf: &Leaf<'_>| Ok(Some((leaf.seq, leaf.salts_of_what_is_there()?)));
+        let salts = |leaf: &Leaf<'_, '_>| Ok(Some((leaf.seq, leaf.salts_of_what_is_there()?)));
         Ok(self.leaves(cluster, range, salts).await?.into_iter().collect())
     }
 
@@ -74,7 +74,7 @@ impl Snapshot {
         &self,
         cluster: &str,
         range: Range<u64>,
-        made: impl Fn(&Leaf<'_>) -> Result<Option<T>> + Clone + Send + 'static,
+        made: impl Fn(&Leaf<'_, '_>) -> Result<Option<T>> + Clone + Send + 'static,
     ) -> Result<Vec<T>> {
         let mut leaves = Vec::new();
         let files = self.files(Table::Events).iter();
@@ -99,7 +99,7 @@ impl Snapshot {
         cluster: &str,
         file: &DataFile,
         range: &Range<u64>,
-        made: impl Fn(&Leaf<'_>) -> Result<Option<T>> + Send + 'static,
+        made: impl Fn(&Leaf<'_, '_>) -> Result<Option<T>> + Send + 'static,
     ) -> Result<Vec<T>> {
         let (first, last) = file.stats.seq;
         let wanted = range.start.max(first)..range.end.min(last + 1);
@@ -133,15 +133,15 @@ pub(crate) fn overlaps(file: &DataFile, cluster: &str, range: &Range<u64>) -> bo
 }
 
 /// A row whose leaf can be made.
-struct Leaf<'a> {
-    rows: &'a Rows<'a>,
+struct Leaf<'a, 'r> {
+    rows: &'a Rows<'r>,
     row: usize,
     seq: u64,
     cluster: &'a str,
     salts: Salts<'a>,
 }
 
-impl Leaf<'_> {
+impl Leaf<'_, '_> {
     fn entry(&self) -> Result<Vec<u8>> {
         self.rows.entry(self.row, self.cluster, self.salts)
     }
@@ -175,7 +175,7 @@ fn of_rows<T>(
     cluster: &str,
     keys: &mut BlockKeys,
     range: &Range<u64>,
-    made: &impl Fn(&Leaf<'_>) -> Result<Option<T>>,
+    made: &impl Fn(&Leaf<'_, '_>) -> Result<Option<T>>,
     leaves: &mut Vec<T>,
 ) -> Result<()> {
     let rows = &Rows::new(events, bodies)?;

@@ -83,14 +83,14 @@ fn fill(path: &str, bytes: &mut [u8]) -> Result<()> {
 }
 
 /// Reads block keys, one file after the other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct BlockKeys {
     disk: Arc<dyn Disk>,
     /// The key file of each cluster that was read last.
     read: HashMap<String, KeyFile>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct KeyFile {
     number: u64,
     keys: Vec<BlockKey>,
@@ -99,7 +99,7 @@ struct KeyFile {
 }
 
 /// A block whose key was destroyed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Destroyed {
     /// The first leaf that the key serves which took its place.
     end: u64,

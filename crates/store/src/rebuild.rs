@@ -91,6 +91,20 @@ pub(crate) fn decode(table: Table, bytes: &Bytes) -> Result<Vec<RecordBatch>> {
     batches(reader(table, bytes)?)
 }
 
+/// Decodes a file of a table piece by piece: what is made of one is out of the way before the next.
+pub(crate) fn decode_each(
+    table: Table,
+    bytes: &Bytes,
+    take: impl FnMut(RecordBatch) -> Result<()>,
+) -> Result<()> {
+    const PIECE_ROWS: usize = 4_096;
+    let reader = reader(table, bytes)?.with_batch_size(PIECE_ROWS).build()?;
+    reader.map(|batch| batch.map_err(Error::from)).try_for_each({
+        let mut take = take;
+        move |batch| take(batch?)
+    })
+}
+
 /// Decodes the rows whose `seq` is in a range.
 pub(crate) fn decode_range(
     table: Table,

@@ -140,9 +140,9 @@ impl Recovered {
 
 /// The hashes of a frame's leaves.
 fn hashes(frame: &Frame, batch: &Batch, keys: &Arc<dyn Disk>) -> Result<Vec<Hash>> {
-    hash_rows(batch, &frame.cluster, &mut BlockKeys::new(Arc::clone(keys)), |row| {
-        (frame.first_seq + row as u64, &*frame.source, frame.received)
-    })
+    let place = |row| (frame.first_seq + row as u64, &*frame.source, frame.received);
+    let mut keys = BlockKeys::new(Arc::clone(keys));
+    hash_rows(&batch.drafts, &frame.cluster, &mut keys, place, batch.bodies.by_row())
 }
 
 /// Applies `work` to each of `items` on all cores; results keep their order.

@@ -234,6 +234,18 @@ pub(crate) fn stats_of_bodies(batches: &[RecordBatch]) -> Result<FileStats> {
     })
 }
 
+/// What is known of the rows of two parts of a file.
+pub(crate) fn join(one: FileStats, other: FileStats) -> FileStats {
+    let wider = |a: (i64, i64), b: (i64, i64)| (a.0.min(b.0), a.1.max(b.1));
+    FileStats {
+        rows: one.rows + other.rows,
+        seq: (one.seq.0.min(other.seq.0), one.seq.1.max(other.seq.1)),
+        received: wider(one.received, other.received),
+        time: one.time.zip(other.time).map(|(a, b)| wider(a, b)),
+        twins: one.twins + other.twins,
+    }
+}
+
 /// The least and the greatest of some numbers.
 #[derive(Default)]
 struct Range(Option<(i64, i64)>);

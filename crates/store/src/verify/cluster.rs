@@ -116,7 +116,9 @@ impl<P: FnMut(u64, u64) + Send> Work<'_, P> {
         let all = self.snapshot.files(Table::Bodies).iter();
         for body in all.filter(|body| overlaps(body, &file.cluster, &(first..last + 1))) {
             // What cannot be read was found already.
-            bodies.extend(fetch(&self.snapshot.store, Table::Bodies, body).await);
+            let is_within = first <= body.stats.seq.0 && body.stats.seq.1 <= last;
+            let fetched = fetch(&self.snapshot.store, Table::Bodies, body).await;
+            bodies.extend(fetched.map(|bytes| (bytes, is_within)));
         }
         let (kept, length) = (again.clone(), events.len() as u64);
         match again.file(events, bodies, first..last + 1).await {

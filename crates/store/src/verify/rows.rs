@@ -23,10 +23,10 @@ use crate::flush::blocking;
 use crate::keys::BlockKeys;
 use crate::ledger::hash_rows;
 use crate::ledger::meta::Standing;
-use crate::rebuild::{decode, decode_range};
+use crate::rebuild::{decode, decode_each, decode_range};
 use crate::row::{self, Rebuilt, RowBodies};
-use crate::segment::stats_of_events;
-use crate::snapshot::{Rows, Table};
+use crate::segment::{join, stats_of_events};
+use crate::snapshot::{Rows, Table, bodies_by_seq};
 use crate::table::FileStats;
 use crate::wal::record::{Kind, Record};
 
@@ -46,7 +46,7 @@ const FROM_BODIES: [&str; 5] = ["request_object", "response_object", "action", "
 pub(super) struct Again {
     cluster: Arc<str>,
     preparer: Preparer,
-    disk: Arc<dyn Disk>,
+    keys: BlockKeys,
     /// The first leaf; those before it were pruned.
     begin: u64,
     /// The first leaf whose bodies have not expired.
@@ -93,7 +93,7 @@ impl Again {
         Again {
             cluster: cluster.into(),
             preparer,
-            disk: Arc::clone(disk),
+            keys: BlockKeys::new(Arc::clone(disk)),
             begin,
             expired: standing.expired.get(cluster).copied().unwrap_or(0),
             redacted: Arc::new(standing.redacted.get(cluster).cloned().unwrap_or_default()),
@@ -108,25 +108,32 @@ impl Again {
         self.twins.extend(twins);
     }
 
-    /// Checks the rows of a file, with the files of bodies that may belong to them.
+    /// Checks the rows of a file, with the files of bodies that may belong to them, and whether they
+    /// have nothing else.
     pub(super) async fn file(
         mut self,
         events: Bytes,
-        bodies: Vec<Bytes>,
+        bodies: Vec<(Bytes, bool)>,
         range: Range<u64>,
     ) -> Result<(Self, CheckedFile)> {
         blocking(move || {
             let mut all = Vec::new();
-            for file in &bodies {
-                all.extend(decode_range(Table::Bodies, file, &range)?);
+            for (file, is_within) in &bodies {
+                all.extend(match is_within {
+                    true => decode(Table::Bodies, file)?,
+                    false => decode_range(Table::Bodies, file, &range)?,
+                });
             }
-            let events = decode(Table::Events, &events)?;
-            let mut batches = Vec::with_capacity(events.len());
-            for batch in &events {
-                batches.push(self.batch(batch, &all)?);
-            }
+            let by_seq = bodies_by_seq(&all, |_| true)?;
+            let (mut batches, mut stats) = (Vec::new(), None);
+            decode_each(Table::Events, &events, |batch| {
+                let of_batch = stats_of_events(std::slice::from_ref(&batch))?;
+                stats = Some(stats.map_or(of_batch, |before| join(before, of_batch)));
+                batches.push(self.rows(&Rows::with(&batch, &by_seq)?, &batch)?);
+                Ok(())
+            })?;
             let strays = strays(&all, &batches)?;
-            let stats = stats_of_events(&events)?;
+            let stats = stats.map_or_else(|| stats_of_events(&[]), Ok)?;
             Ok((self, CheckedFile { batches, stats, strays }))
         })
         .await
@@ -138,7 +145,10 @@ impl Again {
         events: &RecordBatch,
         bodies: &[RecordBatch],
     ) -> Result<Checked> {
-        let rows = Rows::new(events, bodies)?;
+        self.rows(&Rows::new(events, bodies)?, events)
+    }
+
+    fn rows(&mut self, rows: &Rows<'_>, events: &RecordBatch) -> Result<Checked> {
         let view = View::of(events)?;
         let mut checked = Checked { first: 0, ..Checked::default() };
         let mut builder = self.preparer.begin_replay(&self.cluster, "whodid/verify")?;
@@ -157,8 +167,11 @@ impl Again {
             self.bodies_gone(rows.bodies(row), seq, &view, row, &mut checked);
             let is_compared = self.twins.contains(&seq) || marks.of(row) != Marks::default();
             let fingerprints = is_compared.then_some(&self.preparer.fingerprints);
-            match again(&rows, &view, row, &mut builder, fingerprints) {
-                Ok(print) => prints.extend(print.map(|print| (row, print))),
+            match again(rows, &view, row, &mut builder, fingerprints) {
+                Ok(print) => {
+                    prints.extend(print.map(|print| (row, print)));
+                    checked.bodies.extend(committed(rows, &view, row).map(|_| seq));
+                }
                 Err(why) => {
                     checked.findings.push((seq, why.to_string()));
                     unreadable.insert(row);
@@ -167,13 +180,12 @@ impl Again {
             }
         }
         let batch = builder.finish()?;
-        let of = |row: &u32| checked.first + u64::from(*row);
-        checked.bodies = batch.bodies.row.values().iter().map(of).collect();
-        let mut keys = BlockKeys::new(Arc::clone(&self.disk));
-        let hashes = hash_rows(&batch, &self.cluster, &mut keys, |row| {
+        let place = |row| {
             let source = row::text(view.source, row).unwrap_or_default();
             (view.seq.value(row).cast_unsigned(), source, view.received.value(row))
-        })?;
+        };
+        let (drafts, bodies) = (&batch.drafts, |row| rows.bodies(row));
+        let hashes = hash_rows(drafts, &self.cluster, &mut self.keys, place, bodies)?;
         checked.hashes = hashes.into_iter().map(Some).collect();
         for row in &unreadable {
             if let Some(hash) = checked.hashes.get_mut(*row) {
@@ -250,6 +262,22 @@ impl Again {
         let _first = two.next(of_twin, twin, 0);
         two.next(print, twin + 1, 0) == marks
     }
+}
+
+/// The values that a row commits to and that are at hand.
+fn committed<'a>(
+    rows: &'a Rows<'_>,
+    view: &View<'_>,
+    row: usize,
+) -> impl Iterator<Item = &'a str> {
+    let bodies = rows.bodies(row);
+    let is_event = view.raw_reason.is_null(row);
+    let of = |column, value: Option<&'a str>| {
+        value.filter(|_| is_event && row::text(column, row) == Some(COMMITTED))
+    };
+    let raw = bodies.raw.filter(|_| !is_event && view.raw.is_null(row));
+    let request = of(view.request_object, bodies.request);
+    [request, of(view.response_object, bodies.response), raw].into_iter().flatten()
 }
 
 /// Leaves for which there are more bodies than they have.
