@@ -11,19 +11,21 @@ use whodid_server::{Retained, TailedLog};
 
 use crate::complete;
 
+mod answers;
 mod cosigner;
 mod evidence;
 mod examples;
 mod retention;
 
+pub use answers::{HistoryArgs, HistoryFormat, SqlArgs, SqlFormat};
 pub use cosigner::{SignerCommand, WitnessCommand};
 pub use evidence::{ExportArgs, Layout, LedgerCommand, ProveArgs, VerifyArgs};
 pub use retention::{HoldCommand, RedactArgs, RetentionArgs};
 
 use examples::{
-    COMPLETION_EXAMPLES, EXPORT_EXAMPLES, IMPORT_EXAMPLES, PROVE_EXAMPLES, REDACT_EXAMPLES,
-    RETENTION_EXAMPLES, SEARCH_EXAMPLES, SERVE_EXAMPLES, SHIP_EXAMPLES, SHOW_EXAMPLES,
-    TAIL_EXAMPLES, VERIFY_EXAMPLES, WHO_EXAMPLES,
+    COMPLETION_EXAMPLES, EXPORT_EXAMPLES, HISTORY_EXAMPLES, IMPORT_EXAMPLES, PROVE_EXAMPLES,
+    REDACT_EXAMPLES, RETENTION_EXAMPLES, SEARCH_EXAMPLES, SERVE_EXAMPLES, SHIP_EXAMPLES,
+    SHOW_EXAMPLES, SQL_EXAMPLES, TAIL_EXAMPLES, VERIFY_EXAMPLES, WHO_EXAMPLES,
 };
 
 /// Who did what, when, from where and why in a Kubernetes cluster
@@ -57,6 +59,12 @@ pub enum Command {
     /// Ask who did something to an object
     #[command(after_help = WHO_EXAMPLES)]
     Who(WhoArgs),
+    /// Show every change of an object, or the object as it was
+    #[command(after_help = HISTORY_EXAMPLES)]
+    History(HistoryArgs),
+    /// Answer SQL over events, bodies and changes
+    #[command(after_help = SQL_EXAMPLES)]
+    Sql(SqlArgs),
     /// Show one event, whole
     #[command(after_help = SHOW_EXAMPLES)]
     Show(ShowArgs),

@@ -101,6 +101,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Tail(args) => command::tail::run(args, &config()?).await,
         Command::Search(args) => command::search::run(args, &config()?).await,
         Command::Who(args) => command::who::run(args).await,
+        Command::History(args) => command::history::run(args).await,
+        Command::Sql(args) => command::sql::run(args).await,
         Command::Show(args) => command::show::run(args, &config()?).await,
         Command::Prove(args) => command::prove::run(args).await,
         Command::Export(args) => command::export::run(args).await,

@@ -16,6 +16,9 @@ pub enum Error {
     /// A column is not of its type.
     #[error("the query cannot be run: {0}")]
     Arrow(#[from] arrow::error::ArrowError),
+    /// A statement in SQL makes no sense, would change something, or takes too much.
+    #[error("{0}")]
+    Sql(String),
     /// A text to search for is longer than can be searched for at once.
     #[error("the words are too many to search for at once; search for a part of them")]
     TooManyWords,

@@ -31,6 +31,8 @@ pub(super) fn tests(every: u32) -> anyhow::Result<()> {
     let test = ["ledger::a_flipped_bit_is_found", "--nocapture"];
     let mut cargo = command::cargo();
     cargo.args(args).args(test).env("WHODID_FLIP_EVERY", every.to_string());
+    // Libraries panic at what is damaged; to say from where takes most of the time.
+    cargo.env("RUST_BACKTRACE", "0");
     command::run_within(&mut cargo, LIMIT)
 }
 

@@ -37,6 +37,27 @@ Examples:
   # A word in anything that was sent or answered
   whodid search 'body:\"xmrig\"'";
 
+pub const HISTORY_EXAMPLES: &str = "\
+Examples:
+  # Who changed what of a Deployment during the last week
+  whodid history deploy/web -n shop --since 7d
+
+  # The same object as it was before the outage
+  whodid history deploy/web -n shop --at 2026-11-22T17:25:00Z -o yaml";
+
+pub const SQL_EXAMPLES: &str = "\
+Examples:
+  # Who was denied most
+  whodid sql \"SELECT actor, count(*) AS n FROM events WHERE outcome = 'denied'
+    GROUP BY actor ORDER BY n DESC LIMIT 10\"
+
+  # Every hour of a namespace, for a spreadsheet
+  whodid sql -o csv \"SELECT date_trunc('hour', time) AS hour, verb, count(*) FROM events
+    WHERE namespace = 'shop' GROUP BY 1, 2 ORDER BY 1\"
+
+  # How a statement is carried out
+  whodid sql \"EXPLAIN SELECT * FROM changes WHERE name = 'web'\"";
+
 pub const TAIL_EXAMPLES: &str = "\
 Examples:
   # What people do, as it happens

@@ -38,7 +38,7 @@ pub async fn run(args: WhoArgs) -> Result<(), Failure> {
 }
 
 /// `TYPE/NAME`, `NS/TYPE/NAME`, `TYPE NAME` or `TYPE` as a test.
-fn object_test(words: &[String]) -> Result<Expr, Failure> {
+pub(super) fn object_test(words: &[String]) -> Result<Expr, Failure> {
     let text = words.join("/");
     let query =
         if text.contains('/') { format!("object:{text}") } else { format!("resource:{text}") };

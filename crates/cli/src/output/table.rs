@@ -11,13 +11,13 @@ const GAP: usize = 3;
 /// Rows under titles.
 #[derive(Debug, Default)]
 pub struct Table {
-    titles: Vec<&'static str>,
+    titles: Vec<String>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    pub fn new(titles: impl IntoIterator<Item = &'static str>) -> Self {
-        Table { titles: titles.into_iter().collect(), rows: Vec::new() }
+    pub fn new(titles: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Table { titles: titles.into_iter().map(Into::into).collect(), rows: Vec::new() }
     }
 
     pub fn row(&mut self, cells: Vec<String>) {
@@ -26,7 +26,7 @@ impl Table {
 
     /// Adds a column behind the others.
     pub fn column(&mut self, title: &'static str, cells: impl Iterator<Item = String>) {
-        self.titles.push(title);
+        self.titles.push(title.to_owned());
         for (row, cell) in self.rows.iter_mut().zip(cells) {
             row.push(cell);
         }
@@ -34,8 +34,7 @@ impl Table {
 
     /// Writes the table; columns are as wide as their widest cell.
     pub fn print(&self, has_headers: bool) -> String {
-        let titles: Vec<String> = self.titles.iter().map(|title| (*title).to_owned()).collect();
-        let shown = has_headers.then_some(&titles).into_iter().chain(&self.rows);
+        let shown = has_headers.then_some(&self.titles).into_iter().chain(&self.rows);
         let widths: Vec<usize> = (0..self.titles.len())
             .map(|column| {
                 let cells = shown.clone().filter_map(|row| row.get(column));

@@ -1,5 +1,7 @@
 //! Answers: who did what, told apart from what only looks like it.
 
+use std::process::Command;
+
 use crate::support::{Record, event};
 
 const ID: &str = "74a11df0-238a-4a01-954e-95fbbb60a371";
@@ -96,4 +98,112 @@ fn questions_to_the_captures() {
     // A garbage collector's deletion leads back to the person's.
     let cascade = who(&["deleted", "pod", "--limit", "0"]).ok();
     assert!(cascade.contains("BECAUSE"), "{cascade}");
+}
+
+#[test]
+fn sql_answers_and_changes_nothing() {
+    let record = Record::of_captures();
+    let out = record.run(&["sql", "SELECT count(*) AS n FROM events"]).ok();
+    assert_eq!(out, "N\n11825\n");
+    let grouped = "SELECT verb, count(*) AS n FROM events GROUP BY verb ORDER BY n DESC, verb";
+    let csv = record.run(&["sql", grouped, "-o", "csv"]).ok();
+    let counted: u64 =
+        csv.lines().skip(1).map(|line| line.split(',').nth(1).unwrap().parse::<u64>().unwrap()).sum();
+    assert!(csv.starts_with("verb,n\n") && counted == 11_825, "{csv}");
+    let json = record.run(&["sql", &format!("{grouped} LIMIT 2"), "-o", "json"]).ok();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), 2);
+    let id = "SELECT audit_id FROM events WHERE seq = 7 AND cluster = 'default'";
+    let id = record.run(&["sql", "--no-headers", id]).ok();
+    let original = record.run(&["show", "default/7", "-o", "raw"]).ok();
+    assert!(original.contains(&format!("\"auditID\":\"{}\"", id.trim_end())), "{id} {original}");
+    // Bodies are those of their events, and what changed something is told from what did not.
+    let joined = "SELECT count(*) FROM events e JOIN bodies b ON b.cluster = e.cluster AND \
+                  b.seq = e.seq WHERE e.request_object = '$c' AND b.member = 'requestObject'";
+    let bodies = "SELECT count(*) FROM bodies WHERE member = 'requestObject'";
+    let count = |sql: &str| record.run(&["sql", "--no-headers", sql]).ok();
+    assert_eq!(count(joined), count(bodies));
+    assert!(count("SELECT count(*) FROM changes").trim_end().parse::<u64>().unwrap() > 100);
+    assert_eq!(count("SELECT count(*) FROM changes WHERE action = 'read'"), "0\n");
+    assert!(record.run(&["sql", "EXPLAIN SELECT * FROM events"]).ok().contains("PLAN"));
+    let cut = record.run(&["sql", "SELECT seq FROM events", "--limit", "5"]);
+    assert!(cut.code == 0 && cut.lines().len() == 6 && cut.err.contains("more rows"), "{}", cut.err);
+    for wrong in [
+        "SELECT nothing FROM events",
+        "SELECT * FROM '/etc/passwd'",
+        "INSERT INTO events SELECT * FROM events",
+        "CREATE TABLE t AS SELECT 1",
+        "DROP TABLE events",
+        "COPY events TO '/tmp/whodid-copy.csv'",
+        "SET datafusion.execution.batch_size = 1",
+        "",
+    ] {
+        let ran = record.run(&["sql", wrong]);
+        assert!(ran.code == 2 && ran.out.is_empty() && !ran.err.is_empty(), "{wrong}: {ran:?}");
+    }
+    let parquet = Command::new(env!("CARGO_BIN_EXE_whodid"))
+        .args(["sql", "SELECT * FROM changes", "-o", "parquet", "--data-dir"])
+        .arg(record.dir())
+        .output()
+        .unwrap();
+    assert!(parquet.status.success() && parquet.stdout.starts_with(b"PAR1"));
+}
+
+/// A request about the Deployment shop/web.
+fn deployment(at: u64, verb: &str, subresource: &str, request: &str, response: &str) -> String {
+    let name = match subresource {
+        "" => String::new(),
+        name => format!(r#","subresource":"{name}""#),
+    };
+    let body = |name: &str, body: &str| match body {
+        "" => String::new(),
+        body => format!(r#","{name}":{body}"#),
+    };
+    let (request, response) = (body("requestObject", request), body("responseObject", response));
+    format!(
+        r#"{{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"RequestResponse","auditID":"0000000{at}-0000-4000-8000-000000000000","stage":"ResponseComplete","requestURI":"/apis/apps/v1/namespaces/shop/deployments/web","verb":"{verb}","user":{{"username":"alice"}},"objectRef":{{"resource":"deployments","namespace":"shop","name":"web","apiGroup":"apps","apiVersion":"v1"{name}}},"responseStatus":{{"metadata":{{}},"code":200}}{request}{response},"requestReceivedTimestamp":"2026-01-02T03:0{at}:00.000000Z","stageTimestamp":"2026-01-02T03:0{at}:00.000000Z"}}"#
+    )
+}
+
+#[test]
+fn a_history_says_what_changed_and_how_well_it_is_known() {
+    let state = |replicas: u64, image: &str| {
+        format!(
+            r#"{{"kind":"Deployment","metadata":{{"name":"web","resourceVersion":"{replicas}","managedFields":[{{"manager":"x{replicas}"}}]}},"spec":{{"replicas":{replicas},"template":{{"spec":{{"containers":[{{"name":"app","image":"{image}"}}]}}}}}}}}"#
+        )
+    };
+    let scale = r#"{"kind":"Scale","metadata":{"name":"web"},"spec":{"replicas":5}}"#;
+    let patch = r#"{"spec":{"template":{"spec":{"containers":[{"name":"app","image":"v3"}]}}}}"#;
+    let record = Record::of(&[
+        deployment(1, "create", "", &state(2, "v1"), &state(2, "v1")),
+        deployment(2, "update", "", &state(2, "v2"), &state(2, "v2")),
+        deployment(3, "update", "scale", scale, scale),
+        deployment(4, "patch", "", patch, ""),
+        deployment(5, "update", "", "", ""),
+        deployment(6, "delete", "", "", ""),
+    ]);
+    let out = record.run(&["history", "deploy/web", "-n", "shop", "--utc"]).ok();
+    for says in [
+        "    + spec.template.spec.containers[name=app].image: v1\n",
+        "    ~ spec.template.spec.containers[name=app].image: v1 -> v2\n",
+        "    ~ spec.replicas: 2 -> 5\n",
+        "    ~ spec.template.spec.containers[name=app].image: v2 -> v3\n",
+        "    (its bodies are not in the record)\n",
+    ] {
+        assert!(out.contains(says), "{says}{out}");
+    }
+    assert!(!out.contains("managedFields") && !out.contains("resourceVersion"), "{out}");
+    let at = |time: &str| record.run(&["history", "deploy/web", "-n", "shop", "--at", time, "-o", "json"]);
+    let then = at("2026-01-02T03:03:30Z");
+    assert!(then.err.contains("put together from patches"), "{}", then.err);
+    let then: serde_json::Value = serde_json::from_str(&then.ok()).unwrap();
+    assert_eq!(then["spec"]["replicas"], 5);
+    assert_eq!(then["spec"]["template"]["spec"]["containers"][0]["image"], "v2");
+    assert!(at("2026-01-02T03:05:30Z").err.contains("does not say"));
+    assert!(at("2026-01-02T03:06:30Z").err.contains("was not there"));
+    assert_eq!(at("2026-01-02T03:00:30Z").code, 1);
+    let json = record.run(&["history", "deploy/web", "-n", "shop", "-o", "json"]).ok();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let basis: Vec<_> = json["items"].as_array().unwrap().iter().map(|item| item["basis"].clone()).collect();
+    assert_eq!(basis, ["answer", "answer", "patch", "patch", "nothing", "gone"]);
 }

@@ -404,22 +404,41 @@ struct Flips {
 
 /// Flips a bit in one of so many bytes of everything that the ledger covers. Findings about paths
 /// that begin like `hidden` are overlooked, which the check has to notice.
-async fn flip(every: usize, hidden: Option<&str>) -> Flips {
+async fn flip(every: usize, hidden: Option<&'static str>) -> Flips {
     let folder = tempfile::tempdir().unwrap();
     record(folder.path(), 300).await;
     assert_eq!(verify(folder.path()).await.findings, []);
+    let mut shares = tokio::task::JoinSet::new();
+    let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    for share in 0..count {
+        let copied = tempfile::tempdir().unwrap();
+        copy(folder.path(), copied.path());
+        let bytes = (share * every, count * every);
+        shares.spawn(async move { flip_share(copied.path(), bytes, hidden).await });
+    }
     let mut flips = Flips::default();
-    for path in files(folder.path()).into_iter().filter(|path| is_covered(path)) {
-        let file = folder.path().join(&path);
+    for Flips { tried, missed, named } in shares.join_all().await {
+        flips.tried += tried;
+        flips.missed.extend(missed);
+        flips.named.extend(named);
+    }
+    flips
+}
+
+/// Flips a bit in one of so many bytes, from one on.
+async fn flip_share(folder: &Path, (from, every): (usize, usize), hidden: Option<&str>) -> Flips {
+    let mut flips = Flips::default();
+    for path in files(folder).into_iter().filter(|path| is_covered(path)) {
+        let file = folder.join(&path);
         let whole = fs::read(&file).unwrap();
         let shown = path.to_str().unwrap().to_owned();
         // Of the keys, those of blocks that have leaves.
         let used = if shown.starts_with("keys/") { 2 * 32 } else { whole.len() };
-        for at in (0..used).step_by(every) {
+        for at in (from..used).step_by(every) {
             let mut flipped = whole.clone();
             flipped[at] ^= 1 << (at % 8);
             fs::write(&file, flipped).unwrap();
-            let mut found = verify(folder.path()).await.findings;
+            let mut found = verify(folder).await.findings;
             found.retain(|finding| hidden.is_none_or(|hidden| !finding.path.starts_with(hidden)));
             if found.is_empty() {
                 flips.missed.push(format!("{shown} at {at}"));

@@ -1,0 +1,68 @@
+//! Flags of commands that answer more than which requests there were: SQL, and histories.
+
+use clap::{Args, ValueEnum};
+use clap_complete::engine::ArgValueCompleter;
+
+use super::{OutputArgs, ScopeArgs, StoreArgs};
+use crate::complete;
+
+#[derive(Args, Debug)]
+pub struct SqlArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Statement, for example: SELECT actor, count(*) FROM events GROUP BY 1 (see docs/sql.md)
+    #[arg(value_name = "STATEMENT", required = true)]
+    pub statement: Vec<String>,
+    /// Rows at most; 0 means all
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub limit: usize,
+    /// Seconds at most
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub timeout: u64,
+    /// Leave out the titles of columns
+    #[arg(long)]
+    pub no_headers: bool,
+    /// Output format
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    pub output: SqlFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SqlFormat {
+    Table,
+    Csv,
+    Json,
+    Jsonl,
+    Parquet,
+    Arrow,
+}
+
+#[derive(Args, Debug)]
+pub struct HistoryArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Of which object: TYPE/NAME, or TYPE NAME; TYPE as kubectl takes it
+    #[arg(value_name = "OBJECT", required = true, num_args = 1..=2)]
+    #[arg(add = ArgValueCompleter::new(complete::objects))]
+    pub object: Vec<String>,
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+    /// Show the object as it was then, instead of its changes
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// Show changes of its status, too
+    #[arg(long)]
+    pub with_status: bool,
+    #[command(flatten)]
+    pub look: OutputArgs,
+    /// Output format
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    pub output: HistoryFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum HistoryFormat {
+    Table,
+    Json,
+    Yaml,
+}
