@@ -63,7 +63,7 @@ pub(super) struct Judgement {
     pub(super) unseen_files: usize,
     pub(super) unseen: usize,
     /// Gaps of files of which nothing is missing.
-    pub(super) needless: usize,
+    pub(super) needless: Vec<String>,
 }
 
 /// Where a line stands in its file, without its end.
@@ -150,7 +150,11 @@ pub(super) fn judge(written: &Written, stored: &Stored, gaps: &[Gap], downs: &[D
         let missing = file.missing().count();
         if !gaps.is_empty() {
             judgement.named += missing;
-            judgement.needless += usize::from(missing == 0);
+            if missing == 0 {
+                let (names, bytes) = (&file.content.names, file.spans.last().map(|span| span.until));
+                let said = format!("{gaps:?} of file {number}, {bytes:?} bytes, {names:?}");
+                judgement.needless.push(said);
+            }
             judgement.check(number, file, &gaps);
         } else if missing > 0 && file.was_unseen(downs) {
             judgement.unseen_files += 1;
@@ -253,7 +257,7 @@ mod tests {
         // Both files are missing from their first byte on, and both were called the same.
         let gaps = [gap("a.log", 0, None, 115), gap("a.log", 0, None, 116)];
         let judgement = judged([0; 6], &gaps, (99, 100));
-        assert_eq!((judgement.faults.len(), judgement.needless), (0, 0), "{judgement:?}");
+        assert_eq!((judgement.faults.len(), judgement.needless.len()), (0, 0), "{judgement:?}");
         let judgement = judged(rest, &[gap("a.log", 9, Some(15), 105)], (105, 130));
         assert_eq!((judgement.named, judgement.behind_end), (2, 1));
     }

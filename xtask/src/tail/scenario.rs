@@ -127,8 +127,9 @@ pub(super) fn loss(stand: &Stand<'_>) -> anyhow::Result<Vec<String>> {
         judgement.behind_end,
         judgement.unseen,
         judgement.unseen_files,
-        judgement.needless
+        judgement.needless.len()
     );
+    judgement.needless.iter().take(5).for_each(|needless| println!("  {needless}"));
     let mut faults = std::mem::take(&mut judgement.faults);
     let is_about_missing = |fault: &String| fault.contains("lines are missing, the first");
     faults.extend(stored.faults().into_iter().filter(|fault| !is_about_missing(fault)));
