@@ -24,7 +24,8 @@ pub(crate) fn check(bytes: &[u8]) -> bool {
 /// Whatever it is, it fits a leaf.
 fn has_entry(content: Content<'_>) {
     let place = Place { seq: 7, cluster: "a", source: "import/a", received: 0 };
-    let entry = entry::entry(&place, content, Salts::Key(&[1; 32])).expect("an event is a JSON object");
+    let entry =
+        entry::entry(&place, content, Salts::Key(&[1; 32])).expect("an event is a JSON object");
     assert!(entry.len() <= ENTRY_BYTES_MAX, "an entry of {} bytes", entry.len());
 }
 

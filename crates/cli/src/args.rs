@@ -17,7 +17,7 @@ mod evidence;
 mod examples;
 mod retention;
 
-pub use answers::{HistoryArgs, HistoryFormat, SqlArgs, SqlFormat};
+pub use answers::{HistoryArgs, HistoryFormat, SqlArgs, SqlFormat, WhoArgs};
 pub use cosigner::{SignerCommand, WitnessCommand};
 pub use evidence::{ExportArgs, Layout, LedgerCommand, ProveArgs, VerifyArgs};
 pub use retention::{HoldCommand, RedactArgs, RetentionArgs};
@@ -356,29 +356,6 @@ pub enum ListFormat {
     Name,
     Raw,
     Csv,
-}
-
-#[derive(Args, Debug)]
-pub struct WhoArgs {
-    #[command(flatten)]
-    pub store: StoreArgs,
-    /// What was done: delete, deleted, exec, changed, scaled, created, …
-    #[arg(value_name = "VERB")]
-    pub verb: String,
-    /// To what: TYPE/NAME, TYPE NAME, or TYPE alone; TYPE as kubectl takes it, * in NAME
-    #[arg(value_name = "OBJECT", required = true, num_args = 1..=2)]
-    #[arg(add = ArgValueCompleter::new(complete::objects))]
-    pub object: Vec<String>,
-    #[command(flatten)]
-    pub scope: ScopeArgs,
-    /// Also show what failed, was denied, or was a dry run
-    #[arg(long)]
-    pub attempts: bool,
-    #[command(flatten)]
-    pub look: OutputArgs,
-    /// Output format
-    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
-    pub output: ListFormat,
 }
 
 #[derive(Args, Debug)]

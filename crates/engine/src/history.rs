@@ -15,7 +15,7 @@ mod state;
 pub use diff::{Difference, Side};
 pub use state::Basis;
 
-use state::{Change, State};
+use state::{Change, Outcome, State};
 
 /// What changes an object.
 const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
@@ -47,6 +47,8 @@ pub struct Step {
     pub differences: Vec<Difference>,
     /// How the state behind it is known.
     pub basis: Basis,
+    /// Whether it is known what was before.
+    pub knows_before: bool,
     /// The object behind it; `None` where it is not known, or gone.
     pub object: Option<Value>,
 }
@@ -77,9 +79,9 @@ impl Engine {
                     request: read(bodies.request),
                     response: read(bodies.response),
                 };
-                let (differences, basis) = state.follow(change);
+                let Outcome { differences, basis, knows_before } = state.follow(&change);
                 let object = state.object.clone();
-                steps.push(Step { row, differences, basis, object });
+                steps.push(Step { row, differences, basis, knows_before, object });
             }
         }
         Ok((steps, left_out))

@@ -244,7 +244,8 @@ fn collect_originals(
                 missing.insert(Rows::new(events, bodies)?)
             }
         };
-        found.insert(id, rows.original(row).map(|original| (original, rows.bodies(row).to_owned())));
+        found
+            .insert(id, rows.original(row).map(|original| (original, rows.bodies(row).to_owned())));
     }
     Ok(())
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use arrow::array::{Array, BinaryArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::common::config::Dialect;
 use datafusion::common::cast::as_binary_array;
+use datafusion::common::config::Dialect;
 use datafusion::dataframe::DataFrame;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarUDF, Volatility, create_udf};
 use futures::StreamExt;
 use tokio::time::{Instant, timeout_at};
@@ -85,6 +85,7 @@ pub async fn sql(snapshot: Snapshot, statement: &str, limits: Limits) -> Result<
     Ok(Answer { stream, rows_left: limits.rows, deadline, cut: None })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as errors are mapped")]
 fn refused(error: datafusion::error::DataFusionError) -> Error {
     Error::Sql(error.strip_backtrace())
 }

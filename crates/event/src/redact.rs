@@ -193,7 +193,12 @@ impl Edits<'_> {
                 let path = format!("/annotations/{}", pointer_segment(key));
                 // Annotations are strings, so the placeholder becomes one.
                 let text = placeholder(&rule.name, value.get().len());
-                self.replace(rule, &path, value.get(), format!("\"{}\"", text.replace('"', "\\\"")));
+                self.replace(
+                    rule,
+                    &path,
+                    value.get(),
+                    format!("\"{}\"", text.replace('"', "\\\"")),
+                );
             }
         }
     }

@@ -58,8 +58,9 @@ impl Snapshot {
     ) -> Result<Vec<Disclosed>> {
         let (Some(first), Some(last)) = (seqs.first(), seqs.last()) else { return Ok(Vec::new()) };
         let (range, wanted) = (*first..last + 1, seqs.clone());
-        let disclose =
-            move |leaf: &Leaf<'_, '_>| wanted.contains(&leaf.seq).then(|| leaf.disclosed()).transpose();
+        let disclose = move |leaf: &Leaf<'_, '_>| {
+            wanted.contains(&leaf.seq).then(|| leaf.disclosed()).transpose()
+        };
         self.leaves(cluster, range, disclose).await
     }
 

@@ -1,11 +1,11 @@
-//! Values taken out of the table of bodies, their commitments left in their place: leaves and proofs
-//! stay what they are. When it may be done, and what else has to go, is for others to say
+//! Values taken out of the table of bodies, their commitments left in their place: leaves and
+//! proofs stay what they are. When it may be done, and what else has to go, is for others to say
 //! ([`crate::retention`], [`crate::redaction`]).
 
 use std::sync::Arc;
 
-use arrow::array::{Array, BinaryBuilder, BinaryArray, Int64Array, RecordBatch, StringViewArray};
 use arrow::array::StringViewBuilder;
+use arrow::array::{Array, BinaryArray, BinaryBuilder, Int64Array, RecordBatch, StringViewArray};
 use whodid_event::entry::{self, Commitment};
 
 use crate::columns::{bodies_schema, typed};

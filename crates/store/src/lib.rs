@@ -69,8 +69,8 @@ pub use ledger::{Evidence, Hold, MetaEntry, Proven, Record, Reopened, Seal, reop
 pub use memtable::Limits;
 pub use positions::{POSITIONS_MAX, Running, SourcePosition, hex, unhex};
 pub use reader::Reader;
-pub use repair::{Lost, Repair, repair, repair_dir};
 pub use redaction::redact_dir;
+pub use repair::{Lost, Repair, repair, repair_dir};
 pub use retention::{Limit, Plan, Rule, UNIT_LEAVES};
 pub use row::{Original, RowBodies, uuid_bytes};
 pub use sequencer::Receipt;

@@ -112,9 +112,9 @@ fn check_holds(writer: &Writer, snapshot: &Snapshot, (cluster, seq): (&str, u64)
     let files = snapshot.files(Table::Events).iter();
     for file in files.filter(|file| overlaps(file, cluster, &leaf)) {
         let is_held = |hold: &&String| {
-            holds.get(*hold).is_some_and(|hold| {
-                hold.cluster == cluster && hold.covers(file.stats.received)
-            })
+            holds
+                .get(*hold)
+                .is_some_and(|hold| hold.cluster == cluster && hold.covers(file.stats.received))
         };
         if let Some(name) = holds.keys().find(is_held) {
             return Err(Error::Invalid(format!(

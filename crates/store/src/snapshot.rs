@@ -116,7 +116,7 @@ pub struct Rows<'a> {
     view: View<'a>,
     bodies: Cow<'a, BodiesBySeq<'a>>,
     /// Where in these the bodies of each row are.
-    of_rows: Vec<Option<usize>>,
+    places: Vec<Option<usize>>,
     /// What a row has that has none.
     none: RowBodies<&'a str>,
 }
@@ -139,13 +139,13 @@ impl<'a> Rows<'a> {
     }
 
     fn of(view: View<'a>, bodies: Cow<'a, BodiesBySeq<'a>>) -> Self {
-        let of_rows = view.seq.values().iter().map(|seq| bodies.at.get(seq).copied()).collect();
-        Rows { view, bodies, of_rows, none: RowBodies::default() }
+        let places = view.seq.values().iter().map(|seq| bodies.at.get(seq).copied()).collect();
+        Rows { view, bodies, places, none: RowBodies::default() }
     }
 
     /// The bodies of one row, as far as they are at hand.
     pub fn bodies(&self, row: usize) -> &RowBodies<&'a str> {
-        let at = self.of_rows.get(row).copied().flatten();
+        let at = self.places.get(row).copied().flatten();
         at.and_then(|at| self.bodies.all.get(at)).unwrap_or(&self.none)
     }
 

@@ -47,8 +47,7 @@ pub(super) fn build() -> anyhow::Result<Programs> {
     command::require("go", "install Go 1.26 or newer from https://go.dev/dl")?;
     let folder = cache::folder()?.join("oracle");
     fs::create_dir_all(&folder)?;
-    let programs =
-        Programs { go: folder.join("oracle"), python: python()?, fsck: fsck()?, folder };
+    let programs = Programs { go: folder.join("oracle"), python: python()?, fsck: fsck()?, folder };
     let build = ["build", "-trimpath", "-mod=readonly", "-o"];
     command::run(go().args(build).arg(&programs.go).arg("."))?;
     let mut format = Command::new("gofmt");

@@ -130,7 +130,8 @@ fn owner(files: &[File<'_>], gap: &Gap, gaps_of: &[Vec<&Gap>]) -> Option<usize> 
     let meant = || files.iter().enumerate().rev().filter(is_meant);
     let misses = |(number, file): &(usize, &File<'_>)| {
         let has_one = |gaps: &Vec<&Gap>| gaps.iter().any(|other| other.from == gap.from);
-        file.missing().any(|span| span.from == gap.from) && !gaps_of.get(*number).is_some_and(has_one)
+        file.missing().any(|span| span.from == gap.from)
+            && !gaps_of.get(*number).is_some_and(has_one)
     };
     meant().find(misses).or_else(|| meant().next()).map(|(number, _)| number)
 }
@@ -151,7 +152,8 @@ pub(super) fn judge(written: &Written, stored: &Stored, gaps: &[Gap], downs: &[D
         if !gaps.is_empty() {
             judgement.named += missing;
             if missing == 0 {
-                let (names, bytes) = (&file.content.names, file.spans.last().map(|span| span.until));
+                let (names, bytes) =
+                    (&file.content.names, file.spans.last().map(|span| span.until));
                 let said = format!("{gaps:?} of file {number}, {bytes:?} bytes, {names:?}");
                 judgement.needless.push(said);
             }

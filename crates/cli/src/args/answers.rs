@@ -1,10 +1,33 @@
-//! Flags of commands that answer more than which requests there were: SQL, and histories.
+//! Flags of commands that answer more than which requests there were: who, histories, SQL.
 
 use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
 
-use super::{OutputArgs, ScopeArgs, StoreArgs};
+use super::{ListFormat, OutputArgs, ScopeArgs, StoreArgs};
 use crate::complete;
+
+#[derive(Args, Debug)]
+pub struct WhoArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// What was done: delete, deleted, exec, changed, scaled, created, …
+    #[arg(value_name = "VERB")]
+    pub verb: String,
+    /// To what: TYPE/NAME, TYPE NAME, or TYPE alone; TYPE as kubectl takes it, * in NAME
+    #[arg(value_name = "OBJECT", required = true, num_args = 1..=2)]
+    #[arg(add = ArgValueCompleter::new(complete::objects))]
+    pub object: Vec<String>,
+    #[command(flatten)]
+    pub scope: ScopeArgs,
+    /// Also show what failed, was denied, or was a dry run
+    #[arg(long)]
+    pub attempts: bool,
+    #[command(flatten)]
+    pub look: OutputArgs,
+    /// Output format
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    pub output: ListFormat,
+}
 
 #[derive(Args, Debug)]
 pub struct SqlArgs {

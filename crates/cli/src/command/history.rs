@@ -22,10 +22,10 @@ const VALUE_CHARS_MAX: usize = 80;
 
 pub async fn run(args: HistoryArgs) -> Result<(), Failure> {
     let mut scope = args.scope.clone();
-    if let Some(at) = &args.at {
-        if scope.until.replace(at.clone()).is_some() {
-            return Err(Failure::Usage("--at and --until exclude each other".into()));
-        }
+    if let Some(at) = &args.at
+        && scope.until.replace(at.clone()).is_some()
+    {
+        return Err(Failure::Usage("--at and --until exclude each other".into()));
     }
     let question = Question {
         object: object_test(&args.object)?,
@@ -90,6 +90,7 @@ fn document(engine: &whodid_engine::Engine, steps: &[Step]) -> Value {
         json!({
             "event": engine.json(&step.row),
             "basis": step.basis,
+            "knowsBefore": step.knows_before,
             "differences": step.differences,
         })
     };
@@ -148,8 +149,8 @@ fn cut(text: &str) -> String {
 fn note(step: &Step) -> Option<&'static str> {
     match step.basis {
         Basis::Nothing => Some("its bodies are not in the record"),
-        Basis::Part => Some("what it was before is not in the record"),
+        _ if !step.knows_before => Some("what it was before is not in the record"),
         Basis::Request => Some("as it was sent"),
-        Basis::Answer | Basis::Patch | Basis::Gone => None,
+        Basis::Answer | Basis::Part | Basis::Patch | Basis::Gone => None,
     }
 }

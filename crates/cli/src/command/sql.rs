@@ -31,7 +31,9 @@ pub async fn run(args: SqlArgs) -> Result<(), Failure> {
         SqlFormat::Json => write(&mut answer, Format::Json).await?,
         SqlFormat::Jsonl => write(&mut answer, Format::Jsonl).await?,
         SqlFormat::Parquet | SqlFormat::Arrow if std::io::stdout().is_terminal() => {
-            return Err(Failure::Usage("a terminal cannot show it: write it to a file with >".into()));
+            return Err(Failure::Usage(
+                "a terminal cannot show it: write it to a file with >".into(),
+            ));
         }
         SqlFormat::Parquet => write(&mut answer, Format::Parquet).await?,
         SqlFormat::Arrow => write(&mut answer, Format::Arrow).await?,
@@ -56,7 +58,7 @@ async fn table(answer: &mut Answer, has_headers: bool) -> Result<(), Failure> {
     let mut table = Table::new(titles);
     while let Some(batch) = answer.next().await? {
         for row in texts(&batch)? {
-            let shown = |text: Option<String>| cell(text.as_deref().unwrap_or(NONE)).to_string();
+            let shown = |text: Option<String>| cell(text.as_deref().unwrap_or(NONE));
             table.row(row.into_iter().map(shown).collect());
         }
     }

@@ -112,7 +112,8 @@ fn summary(verified: &Verification, has_policy: bool) -> String {
     let Verification { events, bodies, gone, files, logs, .. } = verified;
     let mut text = format!("read {events} events, {bodies} bodies, {files} files\n");
     if *gone > 0 {
-        let _written = writeln!(text, "{gone} bodies went, as the meta log says; their leaves stay");
+        let _written =
+            writeln!(text, "{gone} bodies went, as the meta log says; their leaves stay");
     }
     for log in logs {
         let _written = write!(text, "verified: {}, {} leaves", log.origin, log.size);

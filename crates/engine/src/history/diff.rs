@@ -94,7 +94,8 @@ fn objects(
 
 /// Lists of things with names are compared by name, all others by place.
 fn lists(path: &str, old: &[Value], new: &[Value], found: &mut Vec<Difference>) {
-    let by_name = (old.is_empty() || names(old).is_some()) && (new.is_empty() || names(new).is_some());
+    let by_name =
+        (old.is_empty() || names(old).is_some()) && (new.is_empty() || names(new).is_some());
     if !by_name {
         for at in 0..old.len().max(new.len()) {
             compare(&format!("{path}[{at}]"), old.get(at), new.get(at), found);
@@ -107,7 +108,8 @@ fn lists(path: &str, old: &[Value], new: &[Value], found: &mut Vec<Difference>) 
             all.push(name);
         }
     }
-    let named = |list: &'_ [Value], name: &str| list.iter().find(|one| name_of(one) == Some(name)).cloned();
+    let named =
+        |list: &'_ [Value], name: &str| list.iter().find(|one| name_of(one) == Some(name)).cloned();
     for name in all {
         let (old, new) = (named(old, name), named(new, name));
         compare(&format!("{path}[name={name}]"), old.as_ref(), new.as_ref(), found);
@@ -118,7 +120,7 @@ fn lists(path: &str, old: &[Value], new: &[Value], found: &mut Vec<Difference>) 
 pub(super) fn names(list: &[Value]) -> Option<Vec<&str>> {
     let names: Vec<&str> = list.iter().map(name_of).collect::<Option<_>>()?;
     let is_own = |name: &&str| names.iter().filter(|other| other == &name).count() == 1;
-    (!names.is_empty() && names.iter().all(|name| is_own(&name))).then_some(names)
+    (!names.is_empty() && names.iter().all(|name| is_own(name))).then_some(names)
 }
 
 fn name_of(thing: &Value) -> Option<&str> {

@@ -1,6 +1,6 @@
-//! Patches as the API server applies them, as far as the record tells which kind one was: a list is
-//! a JSON patch (RFC 6902); an object is merged (RFC 7396), lists of things with names by name, as a
-//! strategic merge patch and an apply do.
+//! Patches as the API server applies them, as far as the record tells which kind one was: a list
+//! is a JSON patch (RFC 6902); an object is merged (RFC 7396), lists of things with names by name,
+//! as a strategic merge patch and an apply do.
 
 use serde_json::{Map, Value};
 
@@ -69,18 +69,28 @@ mod tests {
     fn patches_are_applied() {
         let object = json!({"spec": {"replicas": 2, "containers": [{"name": "a", "image": "x"}]}});
         for (patch, expected) in [
-            (json!({"spec": {"replicas": 3}}),
-             json!({"spec": {"replicas": 3, "containers": [{"name": "a", "image": "x"}]}})),
-            (json!({"spec": {"replicas": null}}),
-             json!({"spec": {"containers": [{"name": "a", "image": "x"}]}})),
-            (json!({"spec": {"$setElementOrder/containers": [{"name": "a"}],
+            (
+                json!({"spec": {"replicas": 3}}),
+                json!({"spec": {"replicas": 3, "containers": [{"name": "a", "image": "x"}]}}),
+            ),
+            (
+                json!({"spec": {"replicas": null}}),
+                json!({"spec": {"containers": [{"name": "a", "image": "x"}]}}),
+            ),
+            (
+                json!({"spec": {"$setElementOrder/containers": [{"name": "a"}],
                     "containers": [{"name": "a", "image": "y"}, {"name": "b"}]}}),
-             json!({"spec": {"replicas": 2,
-                    "containers": [{"name": "a", "image": "y"}, {"name": "b"}]}})),
-            (json!({"spec": {"containers": [{"name": "a", "$patch": "delete"}]}}),
-             json!({"spec": {"replicas": 2, "containers": []}})),
-            (json!([{"op": "replace", "path": "/spec/replicas", "value": 5}]),
-             json!({"spec": {"replicas": 5, "containers": [{"name": "a", "image": "x"}]}})),
+                json!({"spec": {"replicas": 2,
+                    "containers": [{"name": "a", "image": "y"}, {"name": "b"}]}}),
+            ),
+            (
+                json!({"spec": {"containers": [{"name": "a", "$patch": "delete"}]}}),
+                json!({"spec": {"replicas": 2, "containers": []}}),
+            ),
+            (
+                json!([{"op": "replace", "path": "/spec/replicas", "value": 5}]),
+                json!({"spec": {"replicas": 5, "containers": [{"name": "a", "image": "x"}]}}),
+            ),
         ] {
             assert_eq!(apply(&object, &patch), Some(expected), "{patch}");
         }

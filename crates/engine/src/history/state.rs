@@ -41,57 +41,73 @@ pub(super) struct State {
     is_gone: bool,
 }
 
+/// What a change came to.
+#[derive(Debug, PartialEq)]
+pub(super) struct Outcome {
+    /// What is different; nothing where it is not known what was before.
+    pub(super) differences: Vec<Difference>,
+    /// How the state behind it is known.
+    pub(super) basis: Basis,
+    /// Whether it is known what was before.
+    pub(super) knows_before: bool,
+}
+
 impl State {
-    /// Goes on to the state behind a change; what is different, and how it is known.
-    pub(super) fn follow(&mut self, change: Change<'_>) -> (Vec<Difference>, Basis) {
+    /// Goes on to the state behind a change.
+    pub(super) fn follow(&mut self, change: &Change<'_>) -> Outcome {
         if matches!(change.verb, "delete" | "deletecollection") {
             (self.object, self.is_gone) = (None, true);
-            return (Vec::new(), Basis::Gone);
+            return Outcome { differences: Vec::new(), basis: Basis::Gone, knows_before: true };
         }
-        if let Some(answer) = change.response.as_ref().and_then(|response| whole(response, &change)) {
-            return (self.become_(answer), Basis::Answer);
+        // What is created had nothing before, nor has what comes after a deletion.
+        if change.verb == "create" && change.subresource.is_none() || self.is_gone {
+            (self.object, self.is_gone) = (Some(Value::Object(serde_json::Map::new())), false);
         }
-        let Some(part) = self.part(&change) else { return (Vec::new(), Basis::Nothing) };
-        let is_whole = change.subresource.is_none() && matches!(change.verb, "create" | "update");
-        if is_whole {
-            return (self.become_(part), Basis::Request);
+        let answer = change.response.as_ref().and_then(|response| whole(response, change));
+        if let Some(answer) = answer {
+            return self.reach(answer, Basis::Answer);
         }
-        match self.object.as_ref().and_then(|object| patch::apply(object, &part)) {
-            Some(object) => (self.become_(object), Basis::Patch),
-            None => {
-                self.object = None;
-                (operations(&part).unwrap_or_else(|| of_patch(&part)), Basis::Part)
-            }
-        }
-    }
-
-    fn become_(&mut self, object: Value) -> Vec<Difference> {
-        let before = match &self.object {
-            Some(before) => before,
-            // What was created, or created anew, had nothing before.
-            None => &Value::Object(serde_json::Map::new()),
+        let Some(part) = part(change) else {
+            let knows_before = self.object.take().is_some();
+            return Outcome { differences: Vec::new(), basis: Basis::Nothing, knows_before };
         };
-        let found = differences(before, &object);
-        (self.object, self.is_gone) = (Some(object), false);
-        found
+        if change.subresource.is_none() && matches!(change.verb, "create" | "update") {
+            return self.reach(part, Basis::Request);
+        }
+        let patched = self.object.as_ref().and_then(|object| patch::apply(object, &part));
+        if let Some(object) = patched {
+            return self.reach(object, Basis::Patch);
+        }
+        self.object = None;
+        let differences = operations(&part).unwrap_or_else(|| of_patch(&part));
+        Outcome { differences, basis: Basis::Part, knows_before: false }
     }
 
-    /// What a request says of the object, as a patch to it.
-    fn part(&self, change: &Change<'_>) -> Option<Value> {
-        let request = change.request.as_ref()?;
-        match change.subresource {
-            None | Some("status" | "ephemeralcontainers" | "resize") => Some(request.clone()),
-            Some("scale") => {
-                let answered = change.response.as_ref().and_then(|scale| scale.pointer("/spec/replicas"));
-                let replicas = answered.or_else(|| request.pointer("/spec/replicas"))?;
-                Some(serde_json::json!({ "spec": { "replicas": replicas } }))
-            }
-            Some("binding") => {
-                let node = request.pointer("/target/name")?;
-                Some(serde_json::json!({ "spec": { "nodeName": node } }))
-            }
-            Some(_) => None,
+    fn reach(&mut self, object: Value, basis: Basis) -> Outcome {
+        let before = self.object.as_ref();
+        let knows_before = before.is_some();
+        let differences = before.map(|before| differences(before, &object)).unwrap_or_default();
+        self.object = Some(object);
+        Outcome { differences, basis, knows_before }
+    }
+}
+
+/// What a request says of the object, as a patch to it.
+fn part(change: &Change<'_>) -> Option<Value> {
+    let request = change.request.as_ref()?;
+    match change.subresource {
+        None | Some("status" | "ephemeralcontainers" | "resize") => Some(request.clone()),
+        Some("scale") => {
+            let answered =
+                change.response.as_ref().and_then(|scale| scale.pointer("/spec/replicas"));
+            let replicas = answered.or_else(|| request.pointer("/spec/replicas"))?;
+            Some(serde_json::json!({ "spec": { "replicas": replicas } }))
         }
+        Some("binding") => {
+            let node = request.pointer("/target/name")?;
+            Some(serde_json::json!({ "spec": { "nodeName": node } }))
+        }
+        Some(_) => None,
     }
 }
 
@@ -128,36 +144,47 @@ mod tests {
 
     use super::*;
 
-    fn change<'a>(verb: &'a str, request: Value, response: Value) -> Change<'a> {
+    fn change(verb: &str, request: Value, response: Value) -> Change<'_> {
         let some = |value: Value| (!value.is_null()).then_some(value);
         Change { verb, subresource: None, request: some(request), response: some(response) }
     }
 
     #[test]
     fn a_life() {
-        let object = |replicas: u64| json!({"metadata": {"name": "web"}, "spec": {"replicas": replicas}});
+        let object =
+            |replicas: u64| json!({"metadata": {"name": "web"}, "spec": {"replicas": replicas}});
         let mut state = State::default();
-        let (found, basis) = state.follow(change("patch", json!({"spec": {"replicas": 1}}), Value::Null));
-        assert_eq!((found.len(), basis), (1, Basis::Part));
-        let (found, basis) = state.follow(change("update", object(2), Value::Null));
-        assert_eq!((found.len(), basis), (2, Basis::Request));
-        let (found, basis) = state.follow(change("update", object(3), object(3)));
-        assert_eq!((found.len(), basis), (1, Basis::Answer));
-        let patch = json!({"spec": {"replicas": 4}});
-        let (found, basis) = state.follow(change("patch", patch, Value::Null));
-        assert_eq!((found[0].path.as_str(), basis), ("spec.replicas", Basis::Patch));
+        let mut follow = |change: Change<'_>| {
+            let Outcome { differences, basis, knows_before } = state.follow(&change);
+            (differences.len(), basis, knows_before, state.object.clone())
+        };
+        let patch = |replicas: u64| json!({"spec": {"replicas": replicas}});
         let scale = Change {
             verb: "update",
             subresource: Some("scale"),
-            request: Some(json!({"spec": {"replicas": 5}})),
-            response: Some(json!({"kind": "Scale", "metadata": {"name": "web"}, "spec": {"replicas": 6}})),
+            request: Some(patch(5)),
+            response: Some(
+                json!({"kind": "Scale", "metadata": {"name": "web"}, "spec": {"replicas": 6}}),
+            ),
         };
-        let (found, basis) = state.follow(scale);
-        assert_eq!((found.len(), basis), (1, Basis::Patch));
-        assert_eq!(state.object.as_ref().unwrap()["spec"]["replicas"], 6);
-        assert_eq!(state.follow(change("delete", Value::Null, Value::Null)).1, Basis::Gone);
-        assert_eq!(state.object, None);
-        let metadata_only = change("update", Value::Null, Value::Null);
-        assert_eq!(state.follow(metadata_only).1, Basis::Nothing);
+        let null = Value::Null;
+        for (change, expected) in [
+            (change("patch", patch(1), null.clone()), (1, Basis::Part, false, None)),
+            (
+                change("update", object(2), null.clone()),
+                (0, Basis::Request, false, Some(object(2))),
+            ),
+            (change("update", object(3), object(3)), (1, Basis::Answer, true, Some(object(3)))),
+            (change("patch", patch(4), null.clone()), (1, Basis::Patch, true, Some(object(4)))),
+            (scale, (1, Basis::Patch, true, Some(object(6)))),
+            // What was not recorded may have changed anything.
+            (change("update", null.clone(), null.clone()), (0, Basis::Nothing, true, None)),
+            (change("update", object(7), object(7)), (0, Basis::Answer, false, Some(object(7)))),
+            (change("delete", null.clone(), null.clone()), (0, Basis::Gone, true, None)),
+            (change("create", object(8), object(8)), (2, Basis::Answer, true, Some(object(8)))),
+        ] {
+            let shown = format!("{change:?}");
+            assert_eq!(follow(change), expected, "{shown}");
+        }
     }
 }

@@ -103,7 +103,8 @@ fn flat(batch: &RecordBatch) -> Result<RecordBatch> {
     let mut columns: Vec<ArrayRef> = Vec::new();
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
         if !field.data_type().is_nested() && *field.data_type() != DataType::Binary {
-            (fields.push(field.clone()), columns.push(column.clone()));
+            fields.push(field.clone());
+            columns.push(column.clone());
             continue;
         }
         let format = ArrayFormatter::try_new(column, &FormatOptions::new())?;

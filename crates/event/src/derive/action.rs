@@ -1,7 +1,6 @@
 //! What was done, in a person's words: independent of transport (exec is exec by GET and by POST)
 //! and of the way kubectl happens to do it.
 
-
 use crate::envelope::ObjectRef;
 use crate::json;
 use crate::uri::Query;

@@ -71,7 +71,7 @@ impl Drafts {
         self.end_row(holes);
     }
 
-    /// Adds an event that is written as kube-apiserver does, of whose bodies these are committed to.
+    /// Adds an event that is written as kube-apiserver does; these of its bodies are committed to.
     pub fn push_encoded(&mut self, event: &Event<'_>, form: Form, committed: [bool; 2]) {
         let begin = self.text.len();
         self.text.push_str(EVENT);

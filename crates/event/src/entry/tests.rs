@@ -225,7 +225,8 @@ fn a_body_that_is_gone_leaves_the_same_entry() {
         let whole = entry(&at, content, SALTS).unwrap();
         let members = committed(&whole).unwrap();
         let is_long = text.len() > ENTRY_BYTES_MAX;
-        let shown_now: &[&str] = if is_long { &["x", "requestObject", "y"] } else { &["requestObject"] };
+        let shown_now: &[&str] =
+            if is_long { &["x", "requestObject", "y"] } else { &["requestObject"] };
         assert_eq!(members, shown_now);
         let known = commitment(&salt(&KEY, 300, "requestObject"), "requestObject", br#"{"a":1}"#);
         let cut = without_bodies(&text, [true, false]).unwrap();
@@ -254,10 +255,7 @@ fn every_capture_fits_an_entry_and_comes_back() {
             assert!(bytes.len() <= ENTRY_BYTES_MAX);
             let shown = String::from_utf8(bytes).unwrap();
             for body in [event.request_object, event.response_object].into_iter().flatten() {
-                assert!(
-                    body.len() < 80 || !shown.contains(body),
-                    "a body is in the leaf"
-                );
+                assert!(body.len() < 80 || !shown.contains(body), "a body is in the leaf");
                 committed += 1;
             }
             let cut = without_bodies(text, [true, true]).unwrap();

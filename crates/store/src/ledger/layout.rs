@@ -53,7 +53,9 @@ impl Reader {
                 put(&tile::bundle_path(index, width), &bundle)?;
                 let leaves: Vec<Hash> = block.iter().map(|entry| Hash::of_leaf(entry)).collect();
                 put(&Tile { level: 0, index, width }.to_string(), &bytes(&leaves))?;
-                leaves.into_iter().for_each(|leaf| tree.append(leaf));
+                for leaf in leaves {
+                    tree.append(leaf);
+                }
             }
             for (tile, hashes) in tree.full_tiles() {
                 put(&tile.to_string(), &bytes(hashes))?;

@@ -34,7 +34,7 @@ impl Leaves {
         let mut bodies = self.bodies.by_row();
         (0..self.drafts.len())
             .zip(self.first_seq..)
-            .map(|(row, seq)| hashing.row(&received, row, seq, bodies(row)))
+            .map(|(row, seq)| hashing.row(&received, row, seq, &bodies(row)))
             .collect()
     }
 }
@@ -105,7 +105,7 @@ pub(crate) fn hash_rows<'s, 'v, V: Values<'v>>(
             if (other, at) != (source, received) {
                 break;
             }
-            hashes.push(hashing.row(&of_run, row, seq, values(row))?);
+            hashes.push(hashing.row(&of_run, row, seq, &values(row))?);
             row += 1;
         }
     }
@@ -125,7 +125,7 @@ impl Hashing<'_> {
         received: &Received<'_>,
         row: usize,
         seq: u64,
-        values: impl Values<'v>,
+        values: &impl Values<'v>,
     ) -> Result<Hash> {
         let salts = self.keys.of(self.cluster, seq)?;
         received

@@ -1,6 +1,6 @@
-//! Checkpoints that a time-stamping authority has seen (RFC 3161), each beside its token. Asking the
-//! authority, and what a token holds, is for others; that the record still begins with what was
-//! stamped is `verify`'s to see.
+//! Checkpoints that a time-stamping authority has seen (RFC 3161), each beside its token. Asking
+//! the authority, and what a token holds, is for others; that the record still begins with what
+//! was stamped is `verify`'s to see.
 
 use whodid_tlog::{Checkpoint, Note, Policy};
 

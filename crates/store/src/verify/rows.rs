@@ -108,8 +108,8 @@ impl Again {
         self.twins.extend(twins);
     }
 
-    /// Checks the rows of a file, with the files of bodies that may belong to them, and whether they
-    /// have nothing else.
+    /// Checks the rows of a file, with the files of bodies that may belong to them, and for each
+    /// whether it has nothing else.
     pub(super) async fn file(
         mut self,
         events: Bytes,
@@ -265,11 +265,7 @@ impl Again {
 }
 
 /// The values that a row commits to and that are at hand.
-fn committed<'a>(
-    rows: &'a Rows<'_>,
-    view: &View<'_>,
-    row: usize,
-) -> impl Iterator<Item = &'a str> {
+fn committed<'a>(rows: &'a Rows<'_>, view: &View<'_>, row: usize) -> impl Iterator<Item = &'a str> {
     let bodies = rows.bodies(row);
     let is_event = view.raw_reason.is_null(row);
     let of = |column, value: Option<&'a str>| {

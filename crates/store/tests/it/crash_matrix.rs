@@ -116,11 +116,15 @@ async fn faults(disk: SimDisk, acknowledged: &[String], seen: Option<Checkpoint>
         found.push("a log that was seen has not begun".into());
         return found;
     };
-    let follows = now.consistency(seen.head.size).await.map(|path| {
-        proof::verify_consistency(seen.head, now.checkpoint().head, &path).is_ok()
-    });
+    let follows = now
+        .consistency(seen.head.size)
+        .await
+        .map(|path| proof::verify_consistency(seen.head, now.checkpoint().head, &path).is_ok());
     if !follows.unwrap_or(false) {
-        found.push(format!("a fork: {} leaves were signed before, and others are now", seen.head.size));
+        found.push(format!(
+            "a fork: {} leaves were signed before, and others are now",
+            seen.head.size
+        ));
     }
     found
 }

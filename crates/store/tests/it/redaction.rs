@@ -7,7 +7,7 @@ use std::path::Path;
 
 use whodid_event::redact::RuleSet;
 use whodid_store::{
-    Hold, Limit, Limits, Options, Original, Plan, Reader, Rule, SystemClock, Clock, Table,
+    Clock, Hold, Limit, Limits, Options, Original, Plan, Reader, Rule, SystemClock, Table,
     Verification, Wanted, Writer, redact_dir, reopen_dir,
 };
 use whodid_tlog::Policy;
@@ -54,7 +54,10 @@ async fn seen(dir: &Path, cluster: &str) -> Vec<Seen> {
 }
 
 async fn let_go(writer: &Writer, rule: Rule) -> Vec<Plan> {
-    let plans = writer.retention(|cluster| if cluster == "c" { rule } else { Rule::default() }, SystemClock.now());
+    let plans = writer.retention(
+        |cluster| if cluster == "c" { rule } else { Rule::default() },
+        SystemClock.now(),
+    );
     let plans = plans.unwrap();
     for plan in plans.iter().filter(|plan| plan.to > plan.from) {
         writer.let_go(plan, "a test").await.unwrap();
@@ -86,12 +89,16 @@ async fn bodies_past_their_retention_go_and_proofs_stay() {
     let writer = writer(dir).await;
     let day = Limit { age_max: Some(86_400_000_000), bytes_max: None };
     assert_eq!(let_go(&writer, Rule { bodies: day, ..Rule::default() }).await, []);
-    let shown = reader.retention(|of| if of == "c" { ALL_BODIES } else { Rule::default() }, SystemClock.now());
+    let shown = reader
+        .retention(|of| if of == "c" { ALL_BODIES } else { Rule::default() }, SystemClock.now());
     let shown = shown.await.unwrap();
     let done = let_go(&writer, ALL_BODIES).await;
     assert_eq!(shown, done);
     let [plan] = done.as_slice() else { panic!("{done:?}") };
-    assert_eq!((&*plan.cluster, plan.table, plan.from, plan.to), ("c", Table::Bodies, 0, EVENTS - 2));
+    assert_eq!(
+        (&*plan.cluster, plan.table, plan.from, plan.to),
+        ("c", Table::Bodies, 0, EVENTS - 2)
+    );
     assert_eq!(let_go(&writer, ALL_BODIES).await, []);
     // What comes now has its bodies.
     add(&writer, EVENTS, EVENTS + 30).await;
@@ -262,7 +269,10 @@ async fn a_redaction_that_is_not_as_recorded_is_found() {
         redact_dir(copied.path(), ("c", 6), &BTreeSet::new(), "a test").await.unwrap();
     });
     let found = found.await;
-    assert!(found.iter().any(|finding| finding.contains("is gone, and no record says")), "{found:?}");
+    assert!(
+        found.iter().any(|finding| finding.contains("is gone, and no record says")),
+        "{found:?}"
+    );
 
     // The table and the keys of before under the ledger of after.
     let before = tempfile::tempdir().unwrap();
