@@ -120,7 +120,7 @@ fn lists(path: &str, old: &[Value], new: &[Value], found: &mut Vec<Difference>) 
 pub(super) fn names(list: &[Value]) -> Option<Vec<&str>> {
     let names: Vec<&str> = list.iter().map(name_of).collect::<Option<_>>()?;
     let is_own = |name: &&str| names.iter().filter(|other| other == &name).count() == 1;
-    (!names.is_empty() && names.iter().all(|name| is_own(name))).then_some(names)
+    (!names.is_empty() && names.iter().all(is_own)).then_some(names)
 }
 
 fn name_of(thing: &Value) -> Option<&str> {
