@@ -30,6 +30,12 @@ pub(crate) struct Args {
     /// Fail below this speed; what no machine reaches is the negative control.
     #[arg(long, value_name = "EVENTS", default_value_t = 40_000)]
     require_events_per_second: u64,
+    /// Fail if the tree, the commitments and the signatures take more of an event, in nanoseconds.
+    #[arg(long, value_name = "NS", default_value_t = 2_500)]
+    require_ledger_ns: u64,
+    /// Fail if a core verifies fewer events in a second.
+    #[arg(long, value_name = "EVENTS", default_value_t = 60_000)]
+    require_verified_per_second: u64,
     /// Measure only ourselves.
     #[arg(long)]
     without_peer: bool,
@@ -63,6 +69,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let speed = per_second(args.events, ours.import.wall);
     let least = args.require_events_per_second;
     ensure!(speed >= least, "{speed} events/s, at least {least} are asked for");
+    let ledger = u64::try_from(ours.import.ledger.as_nanos())? / args.events;
+    let most = args.require_ledger_ns;
+    ensure!(ledger > 0 && ledger <= most, "the ledger took {ledger} ns an event, at most {most}");
+    let verified = per_second(args.events, ours.verify.unwrap_or_default().cpu);
+    let least = args.require_verified_per_second;
+    ensure!(verified >= least, "{verified} events/s verified, at least {least} are asked for");
     let peak = ours.import.peak_bytes;
     ensure!(peak < PEAK_BYTES_MAX, "{peak} bytes resident, fewer than {PEAK_BYTES_MAX} asked for");
     Ok(())

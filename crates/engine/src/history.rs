@@ -1,6 +1,8 @@
 //! The history of one object: every change, what it changed, and how well that is known. Bodies are
 //! read here; what follows from them is [`state`]'s business.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 use whodid_query::{Expr, Known, Query};
 
@@ -18,7 +20,7 @@ pub use state::Basis;
 use state::{Change, Outcome, State};
 
 /// What changes an object.
-const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
+const WRITES: [&str; 4] = ["create", "update", "patch", "delete"];
 
 /// Bodies are read for so many events at once.
 const SHARE: usize = 256;
@@ -36,6 +38,17 @@ pub struct Question {
     pub now: i64,
     /// The newest so many changes; 0 means all.
     pub limit: usize,
+}
+
+/// What tells one object from others: cluster, group, resource, namespace and name.
+pub type Named = [String; 5];
+
+/// The object that an event is about.
+pub fn named(row: &Row) -> Named {
+    let text = |column| row.text(column).unwrap_or_default().to_owned();
+    let [group, resource, namespace, name] =
+        ["api_group", "resource", "namespace", "name"].map(text);
+    [row.id().cluster, group, resource, namespace, name]
 }
 
 /// One change.
@@ -67,7 +80,9 @@ impl Engine {
         let query = Query { expr: Expr::and(parts) };
         let search = Search { query, now: question.now, limit: question.limit };
         let Found { ids, left_out } = self.search(&search).await?;
-        let (mut steps, mut state) = (Vec::with_capacity(ids.len()), State::default());
+        // One name may be that of many: in other namespaces, in other clusters.
+        let mut states: HashMap<Named, State> = HashMap::new();
+        let mut steps = Vec::with_capacity(ids.len());
         for share in ids.chunks(SHARE) {
             let rows = self.fetch(share).await?;
             for (row, original) in rows.into_iter().zip(self.originals(share).await?) {
@@ -79,6 +94,7 @@ impl Engine {
                     request: read(bodies.request),
                     response: read(bodies.response),
                 };
+                let state = states.entry(named(&row)).or_default();
                 let Outcome { differences, basis, knows_before } = state.follow(&change);
                 let object = state.object.clone();
                 steps.push(Step { row, differences, basis, knows_before, object });

@@ -21,6 +21,9 @@ use crate::error::{Error, Result};
 /// A log that grew is stamped so often.
 const STAMP_EVERY: Duration = Duration::from_hours(1);
 
+/// The round at the end takes no longer.
+const LAST_ROUND_MAX: Duration = Duration::from_secs(5);
+
 /// SHA-256 (RFC 5754 §2.2).
 const SHA_256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1");
 
@@ -56,7 +59,9 @@ impl Stamping {
                 _ = shutdown.wait_for(|is_over| *is_over) => true,
             };
             if is_over {
-                return self.round().await;
+                // An authority that says nothing must not hold up the end.
+                let _late = tokio::time::timeout(LAST_ROUND_MAX, self.round()).await;
+                return;
             }
         }
     }
@@ -152,4 +157,28 @@ fn stamped(info: &[u8]) -> der::Result<(Vec<u8>, Option<Vec<u8>>)> {
         let digest = imprint.hashed_message.as_bytes().to_vec();
         Ok((if is_known { digest } else { Vec::new() }, nonce))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_answer_is_refused() {
+        let (digest, nonce) = ([7; 32], [0x41; 8]);
+        let query = request(&digest, nonce).unwrap();
+        let stamp = TimeStampReq::from_der(&query).unwrap();
+        assert_eq!(stamp.message_imprint.hashed_message.as_bytes(), digest);
+        for end in 0..=query.len() {
+            assert!(check(&query[..end], &digest, nonce).is_err());
+            assert!(stamped(&query[..end]).is_err());
+        }
+        let mut flipped = query;
+        for at in 0..flipped.len() {
+            flipped[at] ^= 0x55;
+            assert!(check(&flipped, &digest, nonce).is_err());
+            let _unreadable = stamped(&flipped);
+            flipped[at] ^= 0x55;
+        }
+    }
 }

@@ -243,18 +243,8 @@ impl BatchBuilder {
         record: Record,
     ) -> Result<()> {
         row::fill(&mut self.builders, event)?;
-        let columns = [&mut self.builders.request_object, &mut self.builders.response_object];
-        let bodies = [event.request_object, event.response_object];
-        let mut committed = [false; 2];
-        let members = bodies.into_iter().zip([record.request, record.response]);
-        for ((column, committed), (body, is_as_it_is)) in
-            columns.into_iter().zip(&mut committed).zip(members)
-        {
-            let Some(body) = body else { continue };
-            column.append_value(if is_as_it_is { body } else { COMMITTED });
-            *committed = !is_as_it_is;
-        }
-        self.drafts.push_encoded(event, form, committed);
+        let committed = self.mark_bodies(event, [record.request, record.response]);
+        self.drafts.push_encoded(event, form, committed.map(|body| body.is_some()));
         self.builders.form.append_value(row::form_name(form));
         self.end_event(record)
     }
@@ -294,22 +284,26 @@ impl BatchBuilder {
     }
 
     /// Puts bodies aside; what returns are those that went.
-    fn add_bodies<'e>(&mut self, event: &Event<'e>, redacted: [bool; 2]) -> [Option<&'e str>; 2] {
-        let mut committed = [None; 2];
-        let columns = [&mut self.builders.request_object, &mut self.builders.response_object];
-        let bodies = [event.request_object, event.response_object];
-        let members = entry::BODY_NAMES.into_iter().zip(bodies).zip(redacted);
-        for ((column, went), ((name, body), is_redacted)) in
-            columns.into_iter().zip(&mut committed).zip(members)
-        {
-            let Some(body) = body else { continue };
-            if is_redacted {
-                column.append_value(body);
-                continue;
+    fn add_bodies<'e>(&mut self, event: &Event<'e>, as_it_is: [bool; 2]) -> [Option<&'e str>; 2] {
+        let committed = self.mark_bodies(event, as_it_is);
+        for (name, body) in entry::BODY_NAMES.into_iter().zip(committed) {
+            if let Some(body) = body {
+                self.bodies.add(self.rows, name, body);
             }
-            column.append_value(COMMITTED);
-            self.bodies.add(self.rows, name, body);
-            *went = Some(body);
+        }
+        committed
+    }
+
+    /// Says in the columns of bodies where each is; what returns are those that are committed to.
+    fn mark_bodies<'e>(&mut self, event: &Event<'e>, as_it_is: [bool; 2]) -> [Option<&'e str>; 2] {
+        let columns = [&mut self.builders.request_object, &mut self.builders.response_object];
+        let mut committed = [event.request_object, event.response_object];
+        for ((column, body), is_as_it_is) in columns.into_iter().zip(&mut committed).zip(as_it_is) {
+            if is_as_it_is {
+                column.append_option(body.take());
+            } else if body.is_some() {
+                column.append_value(COMMITTED);
+            }
         }
         committed
     }

@@ -95,14 +95,13 @@ pub(crate) fn decode(table: Table, bytes: &Bytes) -> Result<Vec<RecordBatch>> {
 pub(crate) fn decode_each(
     table: Table,
     bytes: &Bytes,
-    take: impl FnMut(RecordBatch) -> Result<()>,
+    mut take: impl FnMut(RecordBatch) -> Result<()>,
 ) -> Result<()> {
     const PIECE_ROWS: usize = 4_096;
-    let reader = reader(table, bytes)?.with_batch_size(PIECE_ROWS).build()?;
-    reader.map(|batch| batch.map_err(Error::from)).try_for_each({
-        let mut take = take;
-        move |batch| take(batch?)
-    })
+    for batch in reader(table, bytes)?.with_batch_size(PIECE_ROWS).build()? {
+        take(batch?)?;
+    }
+    Ok(())
 }
 
 /// Decodes the rows whose `seq` is in a range.

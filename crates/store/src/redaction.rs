@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::keys;
 use crate::ledger::{Record, meta};
 use crate::memtable::Limits;
+use crate::retention::{check_line, holding};
 use crate::snapshot::{Snapshot, Table};
 use crate::wal::replay;
 use crate::writer::{Options, Writer};
@@ -34,6 +35,7 @@ pub async fn redact_dir(
     members: &BTreeSet<String>,
     reason: &str,
 ) -> Result<BTreeSet<String>> {
+    check_line("reason", reason)?;
     // The write-ahead log has what was taken in, too.
     let limits = Limits { wal_grace: 0, ..Limits::default() };
     let writer = Writer::open_dir(dir, Options { limits, ..Options::default() }).await?;
@@ -109,19 +111,12 @@ async fn going(
 fn check_holds(writer: &Writer, snapshot: &Snapshot, (cluster, seq): (&str, u64)) -> Result<()> {
     let holds = meta::standing(&*writer.disk)?.holds;
     let leaf = seq..seq + 1;
-    let files = snapshot.files(Table::Events).iter();
-    for file in files.filter(|file| overlaps(file, cluster, &leaf)) {
-        let is_held = |hold: &&String| {
-            holds
-                .get(*hold)
-                .is_some_and(|hold| hold.cluster == cluster && hold.covers(file.stats.received))
-        };
-        if let Some(name) = holds.keys().find(is_held) {
-            return Err(Error::Invalid(format!(
-                "the hold {name:?} forbids to redact anything of {cluster} from then; release it \
-                 first"
-            )));
-        }
+    let mut files = snapshot.files(Table::Events).iter();
+    let file = files.find(|file| overlaps(file, cluster, &leaf));
+    match file.and_then(|file| holding(&holds, file)) {
+        None => Ok(()),
+        Some(name) => Err(Error::Invalid(format!(
+            "the hold {name:?} forbids to redact anything of {cluster} from then; release it first"
+        ))),
     }
-    Ok(())
 }

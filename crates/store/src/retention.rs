@@ -166,11 +166,7 @@ impl<'a> Stock<'a> {
             is_due
         };
         let due: Vec<&&DataFile> = self.bodies.iter().take_while(is_due).collect();
-        let holds = || holds.iter().filter(|(_, hold)| hold.cluster == self.cluster);
-        let holding = |file: &DataFile| {
-            holds().find(|(_, hold)| hold.covers(file.stats.received)).map(|(name, _)| name.clone())
-        };
-        let free = due.iter().take_while(|file| holding(file).is_none()).count();
+        let free = due.iter().take_while(|file| holding(holds, file).is_none()).count();
         let from = due.first()?.stats.seq.0;
         let going = || due.iter().take(free);
         Some(Plan {
@@ -180,9 +176,21 @@ impl<'a> Stock<'a> {
             to: going().map(|file| file.stats.seq.1 + 1).max().unwrap_or(from),
             last_received: going().map(|file| file.stats.received.1).max().unwrap_or_default(),
             bytes: going().map(|file| file.bytes).sum(),
-            held_by: due.get(free).and_then(|file| holding(file)),
+            held_by: due.get(free).and_then(|file| holding(holds, file)).map(str::to_owned),
         })
     }
+}
+
+/// What a person says stands in the meta log, and is read there years later.
+pub(crate) fn check_line(what: &str, text: &str) -> Result<()> {
+    let is_line = !text.trim().is_empty() && !text.contains(char::is_control);
+    is_line.then_some(()).ok_or_else(|| Error::Invalid(format!("a {what} is a line of text")))
+}
+
+/// The hold that covers some of a file.
+pub(crate) fn holding<'h>(holds: &'h BTreeMap<String, Hold>, file: &DataFile) -> Option<&'h str> {
+    let is_held = |hold: &Hold| hold.cluster == file.cluster && hold.covers(file.stats.received);
+    holds.iter().find(|(_, hold)| is_held(hold)).map(|(name, _)| &**name)
 }
 
 /// What may go by these rules; a plan whose `to` is its `from` is held as a whole.
@@ -260,17 +268,16 @@ impl Writer {
         let Plan { cluster, to, .. } = plan;
         let snapshot = self.snapshot();
         let is_going = |file: &&DataFile| file.cluster == *cluster && file.stats.seq.0 < *to;
-        let going = || snapshot.files(plan.table).iter().filter(is_going);
+        // What went before is not in anybody's way.
+        let mut going =
+            snapshot.files(plan.table).iter().filter(is_going).filter(|f| !is_erased(f));
         let holds = meta::standing(&*self.disk)?.holds;
-        for (name, hold) in holds.iter().filter(|(_, hold)| hold.cluster == *cluster) {
-            // What went before is not in anybody's way.
-            let mut left = going().filter(|file| !is_erased(file));
-            if left.any(|file| hold.covers(file.stats.received)) {
-                let why = format!("the hold {name:?} forbids to delete anything of {cluster}");
-                return Err(Error::Invalid(why));
-            }
+        match going.find_map(|file| holding(&holds, file)) {
+            None => Ok(()),
+            Some(name) => Err(Error::Invalid(format!(
+                "the hold {name:?} forbids to delete anything of {cluster}"
+            ))),
         }
-        Ok(())
     }
 
     async fn expire(&self, plan: &Plan, reason: &str) -> Result<()> {
@@ -340,10 +347,8 @@ impl Writer {
     /// # Errors
     /// There is one of this name already, or none.
     pub async fn hold(&self, name: &str, hold: Option<Hold>, reason: &str) -> Result<()> {
-        let is_text = |text: &str| !text.trim().is_empty() && !text.contains(char::is_control);
-        if !is_text(name) || !is_text(reason) {
-            return Err(Error::Invalid("a hold has a name and a reason, of one line".into()));
-        }
+        check_line("name", name)?;
+        check_line("reason", reason)?;
         if let Some(hold) = &hold {
             self.check_hold(hold)?;
         }

@@ -321,7 +321,7 @@ impl Reader {
         let log = self.signed(meta::NAME, wanted, verification);
         let entries = meta::entries_from(&*self.disk, 0);
         let entries = entries.map_err(|error| verification.file(&path, &error)).unwrap_or_default();
-        let mut blocks = Blocks::new(log.signed(), log.stamped());
+        let mut blocks = Blocks::new(log.signed(), log.stamped(), 0);
         let signed = match &log {
             Log::Signed(signed) => signed.0.checkpoint.head.size,
             Log::NotYet => 0,

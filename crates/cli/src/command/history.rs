@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 use whodid_engine::API_VERSION;
-use whodid_engine::history::{Basis, Difference, Question, Side, Step};
+use whodid_engine::history::{Basis, Difference, Question, Side, Step, named};
 
 use super::who::object_test;
 use super::{narrowed, now, open};
@@ -41,6 +41,13 @@ pub async fn run(args: HistoryArgs) -> Result<(), Failure> {
         return Err(Failure::NothingFound(format!("the record shows no change of {asked}")));
     };
     if let Some(at) = &args.at {
+        let object = named(&last.row);
+        if steps.iter().any(|step| named(&step.row) != object) {
+            return Err(Failure::Usage(format!(
+                "{asked} names several objects; --at shows one: narrow it with -n, --cluster, or \
+                 the group as in deployments.apps/web"
+            )));
+        }
         return as_it_was(&asked, at, last, args.output);
     }
     let look = Look::new(&args.look);

@@ -211,9 +211,33 @@ fn a_history_says_what_changed_and_how_well_it_is_known() {
     assert!(at("2026-01-02T03:05:30Z").err.contains("does not say"));
     assert!(at("2026-01-02T03:06:30Z").err.contains("was not there"));
     assert_eq!(at("2026-01-02T03:00:30Z").code, 1);
+    // The same name elsewhere is another object.
+    let elsewhere = deployment(7, "update", "", &state(9, "v9"), &state(9, "v9"));
+    let elsewhere = elsewhere.replace("shop", "bank");
+    record.run_with_input(&["import", "-"], (elsewhere + "\n").as_bytes()).ok();
+    let all = record.run(&["history", "deploy/web", "--utc"]).ok();
+    let last = all.lines().last().unwrap();
+    assert_eq!(last, "    (what it was before is not in the record)", "{all}");
+    let two = record.run(&["history", "deploy/web", "--at", "2026-01-02T03:08:00Z"]);
+    assert!(two.code == 2 && two.err.contains("several objects"), "{}", two.err);
     let json = record.run(&["history", "deploy/web", "-n", "shop", "-o", "json"]).ok();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     let basis: Vec<_> =
         json["items"].as_array().unwrap().iter().map(|item| item["basis"].clone()).collect();
     assert_eq!(basis, ["answer", "answer", "patch", "patch", "nothing", "gone"]);
+}
+
+/// What is redacted in one event may stand in another of the same request.
+#[test]
+fn who_redacts_is_told_where_else_it_may_stand() {
+    let secret = r#"{"data":"hunter2"}"#;
+    let sent = deployment(1, "update", "", secret, "");
+    let started = sent.replace("ResponseComplete", "ResponseStarted");
+    let record = Record::of(&[started, sent, deployment(2, "update", "", secret, "")]);
+    let redact = |id: &str| record.run(&["redact", id, "--reason", "a password"]);
+    let first = redact("default/0");
+    assert!(first.code == 0 && first.err.contains(": default/1; look at them"), "{}", first.err);
+    let second = redact("default/1");
+    assert!(second.code == 0 && second.err.is_empty(), "{}", second.err);
+    record.run(&["verify"]).ok();
 }

@@ -209,6 +209,7 @@ fn evidence_outlives_what_is_deleted() {
     assert!(wrong.code == 1 || wrong.code == 2, "{}", wrong.err);
     let said = record.run(&["redact", &id, "--request", "--reason", "a password"]).ok();
     assert_eq!(said, format!("redacted: {id} requestObject\n"));
+    assert_eq!(record.run(&["redact", &id, "--reason", " "]).code, 2);
     let shown = record.run(&["show", &id, "-o", "json"]).ok();
     let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(shown["record"]["gone"], serde_json::json!(["requestObject"]));

@@ -57,7 +57,9 @@ pub(super) fn of_patch(patch: &Value) -> Vec<Difference> {
 }
 
 fn compare(path: &str, old: Option<&Value>, new: Option<&Value>, found: &mut Vec<Difference>) {
-    if old == new || LEFT_OUT.contains(&path) {
+    // A patch that sets nothing says nothing of the object.
+    let is_empty = path.is_empty() && new.and_then(Value::as_object).is_some_and(Map::is_empty);
+    if old == new || LEFT_OUT.contains(&path) || old.is_none() && is_empty {
         return;
     }
     match (old, new) {
@@ -177,5 +179,6 @@ mod tests {
     fn a_patch_alone_says_what_is_set() {
         let patch = json!({"spec": {"replicas": 3}, "metadata": {"labels": {"a": null}}});
         assert_eq!(shown(&of_patch(&patch)), ["metadata.labels.a ? -", "spec.replicas ? 3"]);
+        assert_eq!(of_patch(&json!({})), []);
     }
 }

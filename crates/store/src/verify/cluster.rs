@@ -57,7 +57,7 @@ impl<P: FnMut(u64, u64) + Send> Work<'_, P> {
         for (_, chunk) in self.snapshot.chunks().filter(|(of, _)| *of == cluster) {
             again.expect_twins(rows::twins(&chunk.events)?);
         }
-        let mut blocks = Blocks::new(log.signed(), log.stamped());
+        let mut blocks = Blocks::new(log.signed(), log.stamped(), begin);
         // The tiles have their hashes.
         (0..begin).try_for_each(|_| blocks.push(None).map(|_| ()))?;
         for file in bodies {

@@ -73,6 +73,13 @@ pub(super) struct Checked {
     pub(super) findings: Vec<(u64, String)>,
 }
 
+impl Checked {
+    /// The leaf behind its last.
+    fn end(&self) -> u64 {
+        self.first + self.hashes.len() as u64
+    }
+}
+
 /// What the rows of a file came to.
 pub(super) struct CheckedFile {
     pub(super) batches: Vec<Checked>,
@@ -129,7 +136,12 @@ impl Again {
             decode_each(Table::Events, &events, |batch| {
                 let of_batch = stats_of_events(std::slice::from_ref(&batch))?;
                 stats = Some(stats.map_or(of_batch, |before| join(before, of_batch)));
-                batches.push(self.rows(&Rows::with(&batch, &by_seq)?, &batch)?);
+                let checked = self.rows(&Rows::with(&batch, &by_seq)?, &batch)?;
+                let end = batches.last().map_or(checked.first, Checked::end);
+                if checked.first != end {
+                    return Err(misplaced(checked.first, end));
+                }
+                batches.push(checked);
                 Ok(())
             })?;
             let strays = strays(&all, &batches)?;
@@ -159,10 +171,7 @@ impl Again {
             if row == 0 {
                 checked.first = seq;
             } else if seq != checked.first + row as u64 {
-                return Err(Error::Invalid(format!(
-                    "leaf {seq} stands where {} should",
-                    checked.first + row as u64
-                )));
+                return Err(misplaced(seq, checked.first + row as u64));
             }
             self.bodies_gone(rows.bodies(row), seq, &view, row, &mut checked);
             let is_compared = self.twins.contains(&seq) || marks.of(row) != Marks::default();
@@ -262,6 +271,10 @@ impl Again {
         let _first = two.next(of_twin, twin, 0);
         two.next(print, twin + 1, 0) == marks
     }
+}
+
+fn misplaced(seq: u64, expected: u64) -> Error {
+    Error::Invalid(format!("leaf {seq} stands where {expected} should"))
 }
 
 /// The values that a row commits to and that are at hand.

@@ -29,13 +29,15 @@ struct Expected {
 }
 
 impl<'a> Blocks<'a> {
-    pub(super) fn new(signed: Option<&'a Signed>, stamped: &[Head]) -> Self {
+    /// Of stamped heads, those within the leaves before `begin`, which are gone, cannot be computed.
+    pub(super) fn new(signed: Option<&'a Signed>, stamped: &[Head], begin: u64) -> Self {
         let expected = |head, whence| Expected { head, whence, found: None };
         let heads = signed.into_iter().flat_map(|signed| {
             let edge = expected(signed.edge_head(), "the tiles have another");
             signed.heads().map(|head| expected(head, "another was signed")).chain([edge])
         });
-        let stamped = stamped.iter().map(|head| expected(*head, "a time stamp is of another"));
+        let stamped = stamped.iter().filter(|head| head.size > begin);
+        let stamped = stamped.map(|head| expected(*head, "a time stamp is of another"));
         let heads = heads.chain(stamped).filter(|expected| expected.head.size > 0);
         let mut heads: Vec<Expected> = heads.collect();
         heads.sort_by_key(|expected| expected.head.size);

@@ -14,6 +14,9 @@ use whodid_tlog::Policy;
 
 use crate::support::{append, copy, event, findings};
 
+/// So many are there when a checkpoint is stamped: within the first unit, and within a block.
+const STAMPED: usize = 10_001;
+
 /// Two units and a half.
 const EVENTS: u64 = 2 * UNIT_LEAVES + UNIT_LEAVES / 2;
 
@@ -31,7 +34,15 @@ async fn writer(dir: &Path) -> Writer {
 async fn record(dir: &Path) {
     let writer = writer(dir).await;
     let events: Vec<String> = (0..EVENTS).map(|i| event(1, i)).collect();
-    append(&writer, "c", &events, 4_096).await;
+    let (early, late) = events.split_at(STAMPED);
+    append(&writer, "c", early, 4_096).await;
+    writer.flush().await.unwrap();
+    // Checkpoints of all sizes may be time-stamped, also of those that are pruned.
+    let newest = writer.checkpoint("c").unwrap().unwrap();
+    let size = newest.checkpoint().head.size;
+    assert_eq!(size, STAMPED as u64);
+    writer.keep_stamp("c", size, newest.note(), b"a token".to_vec()).unwrap();
+    append(&writer, "c", late, 4_096).await;
     append(&writer, "d", &[event(2, 1)], 1).await;
     writer.close().await.unwrap();
 }
