@@ -253,6 +253,50 @@ impl Client {
         list.map(|list| list.items).map_err(|error| unreachable(&self.name, error))
     }
 
+    /// How many requests a query finds: in spans of `step`, by the values of the field `by`, or by
+    /// both.
+    ///
+    /// # Errors
+    /// The question makes no sense, or the server cannot be reached.
+    pub async fn counts(
+        &self,
+        query: &str,
+        step: Option<&str>,
+        by: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Value>> {
+        #[derive(Deserialize)]
+        struct CountList {
+            items: Vec<Value>,
+        }
+        let limit = limit.to_string();
+        let mut question = vec![("q", query), ("limit", &*limit)];
+        question.extend(step.map(|step| ("step", step)));
+        question.extend(by.map(|by| ("by", by)));
+        let answer = self.get("/api/v1/counts", &question).await?;
+        let list = answer.json::<CountList>().await;
+        list.map(|list| list.items).map_err(|error| unreachable(&self.name, error))
+    }
+
+    /// The answer to a statement in SQL, as a stream of Arrow IPC.
+    ///
+    /// # Errors
+    /// The statement makes no sense, or the server cannot be reached, or breaks off.
+    pub async fn sql(&self, statement: &str, limit: usize) -> Result<Vec<u8>> {
+        let request = self.http.post(format!("{}/api/v1/sql", self.url));
+        let request = request
+            .query(&[("limit", limit)])
+            .header(reqwest::header::ACCEPT, "application/vnd.apache.arrow.stream")
+            .body(statement.to_owned());
+        let request = match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        };
+        let answer = request.send().await.map_err(|error| unreachable(&self.name, error))?;
+        let bytes = self.accepted(answer).await?.bytes().await;
+        bytes.map(|bytes| bytes.to_vec()).map_err(|error| unreachable(&self.name, error))
+    }
+
     /// Sends a body of events as an API server does; when it returns, they are durable.
     ///
     /// # Errors

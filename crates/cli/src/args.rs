@@ -17,7 +17,9 @@ mod evidence;
 mod examples;
 mod retention;
 
-pub use answers::{HistoryArgs, HistoryFormat, SqlArgs, SqlFormat, WhoArgs};
+pub use answers::{
+    CountArgs, HistoryArgs, HistoryFormat, SqlArgs, SqlFormat, StatsArgs, StatsFormat, WhoArgs,
+};
 pub use cosigner::{SignerCommand, WitnessCommand};
 pub use evidence::{ExportArgs, Layout, LedgerCommand, ProveArgs, VerifyArgs};
 pub use retention::{HoldCommand, RedactArgs, RetentionArgs};
@@ -25,7 +27,7 @@ pub use retention::{HoldCommand, RedactArgs, RetentionArgs};
 use examples::{
     COMPLETION_EXAMPLES, EXPORT_EXAMPLES, HISTORY_EXAMPLES, IMPORT_EXAMPLES, PROVE_EXAMPLES,
     REDACT_EXAMPLES, RETENTION_EXAMPLES, SEARCH_EXAMPLES, SERVE_EXAMPLES, SHIP_EXAMPLES,
-    SHOW_EXAMPLES, SQL_EXAMPLES, TAIL_EXAMPLES, VERIFY_EXAMPLES, WHO_EXAMPLES,
+    SHOW_EXAMPLES, SQL_EXAMPLES, STATS_EXAMPLES, TAIL_EXAMPLES, VERIFY_EXAMPLES, WHO_EXAMPLES,
 };
 
 /// Who did what, when, from where and why in a Kubernetes cluster
@@ -62,6 +64,9 @@ pub enum Command {
     /// Show every change of an object, or the object as it was
     #[command(after_help = HISTORY_EXAMPLES)]
     History(HistoryArgs),
+    /// Count requests: by outcome, actor, action, namespace and resource
+    #[command(after_help = STATS_EXAMPLES)]
+    Stats(StatsArgs),
     /// Answer SQL over events, bodies and changes
     #[command(after_help = SQL_EXAMPLES)]
     Sql(SqlArgs),
@@ -338,6 +343,8 @@ pub struct SearchArgs {
     pub query: Vec<String>,
     #[command(flatten)]
     pub scope: ScopeArgs,
+    #[command(flatten)]
+    pub count: CountArgs,
     #[command(flatten)]
     pub look: OutputArgs,
     /// Output format

@@ -2,7 +2,7 @@
 //! flags narrow.
 
 use whodid_api::{Client, Endpoint};
-use whodid_engine::Engine;
+use whodid_engine::{Cache, Engine};
 use whodid_query::{Expr, Field, Known, Query, Term, Test, Value};
 use whodid_store::{Clock, Reader, SystemClock};
 
@@ -15,6 +15,7 @@ pub mod compact;
 pub mod completion;
 pub mod config;
 pub mod cosigner;
+pub mod count;
 pub mod credential;
 pub mod demo;
 pub mod export;
@@ -91,7 +92,7 @@ pub async fn open(store: &StoreArgs) -> Result<Engine, Failure> {
     for warning in snapshot.warnings() {
         say!("warning: {warning}");
     }
-    Ok(Engine::new(snapshot).await?)
+    Ok(Engine::new(snapshot, &Cache::default()).await?)
 }
 
 /// The server of a place: of a record, the one that writes it.

@@ -6,6 +6,8 @@ use std::io::{IsTerminal, Write};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use whodid_engine::LEFT_OUT_MAX;
+
 use crate::args::{ColorWhen, OutputArgs};
 
 pub mod csv;
@@ -113,6 +115,14 @@ fn is_invisible(c: char) -> bool {
                 | '\u{fff9}'..='\u{fffb}'
                 | '\u{e0000}'..='\u{e007f}'
         )
+}
+
+/// How many older ones a search left out.
+pub fn left_out(count: u64) -> String {
+    match count {
+        ..=LEFT_OUT_MAX => count.to_string(),
+        _ => format!("more than {LEFT_OUT_MAX}"),
+    }
 }
 
 /// Writes to stdout as a whole; a reader that has gone is the caller's to notice.

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use serde_json::value::RawValue;
-use whodid_event::{Str, json};
+use whodid_event::{Str, json, words};
 use whodid_query::{Comparison, Segment, Test, Value};
 
-use crate::text::WordFinder;
+use crate::text::{self, WordFinder};
 
 /// A test of a body, ready to be applied to many.
 pub(crate) struct BodyTest {
@@ -33,6 +33,22 @@ impl BodyTest {
             return self.words.as_ref().is_none_or(|words| words.is_in_json(body));
         }
         reach(body, &self.path, &mut |value| self.value_holds(value))
+    }
+
+    /// Words that every body has that passes.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let keys = self.path.iter().filter_map(|segment| match segment {
+            Segment::Key(key) => Some(words::whole(key, [false; 2])),
+            Segment::Index(_) | Segment::Any => None,
+        });
+        let mut all: Vec<String> = keys.flatten().collect();
+        match &self.test {
+            Test::Is(Value::Text(wanted)) => all.extend(words::whole(wanted, [false; 2])),
+            Test::Matches(pattern) => all.extend(text::words(pattern)),
+            Test::Words(words) => all.extend(text::words(&words.pattern)),
+            _ => {}
+        }
+        all
     }
 
     fn value_holds(&self, value: &str) -> bool {

@@ -22,6 +22,12 @@ pub enum Error {
     /// A text to search for is longer than can be searched for at once.
     #[error("the words are too many to search for at once; search for a part of them")]
     TooManyWords,
+    /// A count has more kinds than an overview.
+    #[error(
+        "that would be more than {max} counts; take longer spans, or narrow the query by time",
+        max = crate::COUNTS_MAX
+    )]
+    TooManyCounts,
     /// An event that was asked for is not there.
     #[error("there is no event {0}")]
     NoEvent(crate::EventId),

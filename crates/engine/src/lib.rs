@@ -15,8 +15,8 @@
     )
 )]
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -29,6 +29,8 @@ use whodid_query::{Field, Query, Side, Term};
 use whodid_store::{Original, RowBodies, Rows, Snapshot, Table};
 
 mod body;
+mod cache;
+mod count;
 mod document;
 mod error;
 mod filter;
@@ -44,14 +46,17 @@ mod text;
 mod values;
 pub mod who;
 
+pub use cache::Cache;
+pub use count::{COUNTS_MAX, Count, Counted};
 pub use document::API_VERSION;
 pub use error::{Error, Result};
 pub use row::{EventId, Row};
-pub use search::{Found, Search};
+pub use search::{Found, LEFT_OUT_MAX, Search};
 pub use status::{ClusterStatus, RawLeaf, waiting};
 pub use values::{Values, has_values};
 
 use body::BodyTest;
+use cache::Mark;
 use filter::{Translator, body_terms, column, text};
 use function::{EventSet, row_test};
 use table::{STORE_URL, SnapshotTable};
@@ -63,16 +68,17 @@ const FETCH_MAX: usize = 1_000;
 pub struct Engine {
     context: SessionContext,
     snapshot: Snapshot,
+    cache: Cache,
     completed: Arc<EventSet>,
     contradicted: Arc<EventSet>,
 }
 
 impl Engine {
-    /// Makes an engine for a snapshot.
+    /// Makes an engine for a snapshot; `cache` is what earlier ones of the same record kept.
     ///
     /// # Errors
     /// The snapshot cannot be read.
-    pub async fn new(snapshot: Snapshot) -> Result<Self> {
+    pub async fn new(snapshot: Snapshot, cache: &Cache) -> Result<Self> {
         let mut config = SessionConfig::new().with_information_schema(false);
         let parquet = &mut config.options_mut().execution.parquet;
         parquet.pushdown_filters = true;
@@ -83,12 +89,17 @@ impl Engine {
             context.register_object_store(&url, snapshot.object_store());
         }
         for table in [Table::Events, Table::Bodies] {
-            let provider = Arc::new(SnapshotTable::new(table, snapshot.clone()));
-            context.register_table(table.name(), provider)?;
+            let provider = SnapshotTable::new(table, snapshot.clone(), cache.clone());
+            context.register_table(table.name(), Arc::new(provider))?;
         }
-        let mut engine =
-            Engine { context, snapshot, completed: Arc::default(), contradicted: Arc::default() };
-        engine.load_twins().await?;
+        let mut engine = Engine {
+            context,
+            snapshot,
+            cache: cache.clone(),
+            completed: Arc::default(),
+            contradicted: Arc::default(),
+        };
+        engine.load_marks().await?;
         Ok(engine)
     }
 
@@ -97,24 +108,67 @@ impl Engine {
         &self.snapshot
     }
 
-    /// Reads what later events say about earlier ones; there are few.
-    async fn load_twins(&mut self) -> Result<()> {
-        let columns = ["cluster", "twin", "duplicate", "conflict"].map(column);
-        let marked = column("twin").is_not_null().and(column("duplicate").eq(lit(false)));
-        let found = self.events().await?.filter(marked)?.select(columns.to_vec())?;
+    /// Reads what later events say about earlier ones; there are few, and those in files are read
+    /// once.
+    async fn load_marks(&mut self) -> Result<()> {
+        let files = self.snapshot.files(Table::Events);
+        let (mut known, mut unread) = (Vec::new(), BTreeMap::<(String, u64), _>::new());
+        for file in files.iter().filter(|file| file.stats.twins > 0) {
+            match self.cache.marks(file) {
+                Some(marks) => known.push((file.cluster.clone(), marks)),
+                None => drop(unread.insert((file.cluster.clone(), file.stats.seq.0), (file, Vec::new()))),
+            }
+        }
+        let in_files = unread.values().map(|(file, _)| {
+            let (first, last) = file.stats.seq;
+            let seqs = column("seq").between(lit(first.cast_signed()), lit(last.cast_signed()));
+            column("cluster").eq(text(&file.cluster)).and(seqs)
+        });
+        let in_memory = self.snapshot.chunks().map(|(cluster, chunk)| {
+            let first = lit(chunk.first_seq().cast_signed());
+            column("cluster").eq(text(cluster)).and(column("seq").gt_eq(first))
+        });
+        let mut new = Vec::new();
+        if let Some(places) = in_files.chain(in_memory).reduce(Expr::or) {
+            for (cluster, seq, mark) in self.marks(places).await? {
+                let file = unread.range_mut(..=(cluster.clone(), seq)).next_back();
+                let file = file.map(|(_, file)| file);
+                match file.filter(|(file, _)| file.cluster == cluster && seq <= file.stats.seq.1) {
+                    Some((_, marks)) => marks.push(mark),
+                    None => new.push((cluster, Arc::from([mark]))),
+                }
+            }
+        }
+        let mut read = Vec::new();
+        for (file, marks) in unread.into_values() {
+            let marks: Arc<[Mark]> = marks.into();
+            known.push((file.cluster.clone(), Arc::clone(&marks)));
+            read.push((file.path.clone(), marks));
+        }
+        self.cache.keep_marks(files, read);
         let (mut completed, mut contradicted) = (EventSet::default(), EventSet::default());
-        for row in Row::all(&found.collect().await?) {
-            let cluster = row.text("cluster").unwrap_or_default();
-            let twin = row.int("twin").unwrap_or_default().cast_unsigned();
-            if row.flag("conflict") == Some(true) {
-                contradicted.insert(cluster, twin);
-            } else {
-                completed.insert(cluster, twin);
+        for (cluster, marks) in known.into_iter().chain(new) {
+            for mark in marks.iter() {
+                let set = if mark.is_conflict { &mut contradicted } else { &mut completed };
+                set.insert(&cluster, mark.twin);
             }
         }
         self.completed = Arc::new(completed);
         self.contradicted = Arc::new(contradicted);
         Ok(())
+    }
+
+    /// The marks on events in some places.
+    async fn marks(&self, places: Expr) -> Result<Vec<(String, u64, Mark)>> {
+        let columns = ["cluster", "seq", "twin", "duplicate", "conflict"].map(column);
+        let marked = column("twin").is_not_null().and(column("duplicate").eq(lit(false)));
+        let found = self.events().await?.filter(marked.and(places))?.select(columns.to_vec())?;
+        let mark = |row: Row| {
+            let id = row.id();
+            let twin = row.int("twin").unwrap_or_default().cast_unsigned();
+            (id.cluster, id.seq, Mark { twin, is_conflict: row.flag("conflict") == Some(true) })
+        };
+        Ok(Row::all(&found.collect().await?).map(mark).collect())
     }
 
     pub(crate) async fn events(&self) -> Result<DataFrame> {
@@ -141,39 +195,69 @@ impl Engine {
 
     /// Prepares what a query needs besides the rows of `events`.
     pub(crate) async fn translator(&self, query: &Query, now: i64) -> Result<Translator> {
-        let mut bodies = HashMap::new();
-        for term in body_terms(&query.expr) {
-            if let Entry::Vacant(missing) = bodies.entry(term.to_string()) {
-                missing.insert(Arc::new(self.events_with_bodies(term).await?));
-            }
-        }
         let (completed, contradicted) =
             (Arc::clone(&self.completed), Arc::clone(&self.contradicted));
-        Ok(Translator { now, completed, contradicted, bodies })
+        let mut translator = Translator { now, completed, contradicted, bodies: HashMap::new() };
+        let terms = body_terms(&query.expr);
+        if terms.is_empty() {
+            return Ok(translator);
+        }
+        let among = self.among(&translator, &query.expr).await?;
+        for term in terms {
+            if let Entry::Vacant(missing) = translator.bodies.entry(term.to_string()) {
+                let found = self.events_with_bodies(term, among.clone()).await?;
+                missing.insert(Arc::new(found));
+            }
+        }
+        Ok(translator)
     }
 
-    /// The events one of whose bodies passes a term.
-    async fn events_with_bodies(&self, term: &Term) -> Result<EventSet> {
+    /// The events among which those are that pass a query, as far as it can be told without
+    /// looking into bodies; `None` if that leaves all of them.
+    async fn among(
+        &self,
+        translator: &Translator,
+        expr: &whodid_query::Expr,
+    ) -> Result<Option<Arc<EventSet>>> {
+        let parts = match expr {
+            whodid_query::Expr::And(parts) => parts.as_slice(),
+            _ => &[],
+        };
+        let bodiless = parts.iter().filter(|part| body_terms(part).is_empty());
+        let filters = bodiless.map(|part| translator.expr(part)).collect::<Result<Vec<_>>>()?;
+        let Some(filter) = filters.into_iter().reduce(Expr::and) else { return Ok(None) };
+        let found = self.events().await?.filter(filter)?;
+        Ok(Some(Arc::new(event_set(found).await?)))
+    }
+
+    /// The events one of whose bodies passes a term, of some or of all.
+    async fn events_with_bodies(
+        &self,
+        term: &Term,
+        among: Option<Arc<EventSet>>,
+    ) -> Result<EventSet> {
         let (side, test) = body_test(term)?;
+        let words = test.words();
         let passes = row_test("body_passes", vec![column("json")], move |columns, row| {
             let holds = &mut |json: &str| test.holds(json);
             columns.iter().any(|column| function::any_text(column, row, holds))
         });
         let request = column("member").eq(text("requestObject"));
         let response = column("member").eq(text("responseObject"));
-        let member = match side {
+        let mut filter = match side {
             Side::Request => request,
             Side::Response => response,
             Side::Either => request.or(response),
         };
-        let found = self.bodies().await?.filter(member.and(passes))?;
-        let found = found.select(vec![column("cluster"), column("seq")])?;
-        let mut set = EventSet::default();
-        for row in Row::all(&found.collect().await?) {
-            let id = row.id();
-            set.insert(&id.cluster, id.seq);
+        if let Some(among) = among {
+            if among.is_empty() {
+                return Ok(EventSet::default());
+            }
+            filter = among.expression(column("cluster"), column("seq")).and(filter);
         }
-        Ok(set)
+        let table = SnapshotTable::with_words(self.snapshot.clone(), self.cache.clone(), words);
+        let bodies = self.context.read_table(Arc::new(table))?;
+        event_set(bodies.filter(filter.and(passes))?).await
     }
 
     /// Fetches events with all their columns, in the order asked for.
@@ -248,6 +332,17 @@ fn collect_originals(
             .insert(id, rows.original(row).map(|original| (original, rows.bodies(row).to_owned())));
     }
     Ok(())
+}
+
+/// The events of some rows.
+async fn event_set(rows: DataFrame) -> Result<EventSet> {
+    let rows = rows.select(vec![column("cluster"), column("seq")])?;
+    let mut set = EventSet::default();
+    for row in Row::all(&rows.collect().await?) {
+        let id = row.id();
+        set.insert(&id.cluster, id.seq);
+    }
+    Ok(set)
 }
 
 /// For each term about bodies, by its text, the events whose bodies pass.

@@ -20,7 +20,7 @@ use crate::filter::{Translator, body_terms, column, mentions, text};
 use crate::function::EventSet;
 use crate::row::{EventId, Row};
 use crate::table::events_table_schema;
-use crate::{BodyTests, Engine};
+use crate::{BodyTests, Cache, Engine};
 
 mod feed;
 
@@ -101,6 +101,7 @@ pub struct Look {
 /// Follows one query.
 pub struct Follower {
     context: SessionContext,
+    cache: Cache,
     query: Query,
     now: i64,
     /// The query, unless it has to look into bodies.
@@ -124,9 +125,15 @@ impl Follower {
     ///
     /// # Errors
     /// The query cannot be evaluated.
-    pub fn new(query: Query, now: i64, cursor: Cursor) -> Result<Self> {
-        let mut follower =
-            Follower { context: SessionContext::new(), query, now, filter: None, cursor };
+    pub fn new(query: Query, now: i64, cursor: Cursor, cache: &Cache) -> Result<Self> {
+        let mut follower = Follower {
+            context: SessionContext::new(),
+            cache: cache.clone(),
+            query,
+            now,
+            filter: None,
+            cursor,
+        };
         if body_terms(&follower.query.expr).is_empty() {
             follower.filter = Some(follower.physical(BodyTests::new())?);
         }
@@ -201,7 +208,7 @@ impl Follower {
         if next >= end {
             return Ok(());
         }
-        let engine = Engine::new(snapshot.clone()).await?;
+        let engine = Engine::new(snapshot.clone(), &self.cache).await?;
         let translator = engine.translator(&self.query, self.now).await?;
         let filter = self.shown(&translator)?;
         let seq = |bound: u64| lit(bound.cast_signed());

@@ -13,6 +13,10 @@ use crate::filter::{column, instant, mentions, text};
 use crate::row::{EventId, Row};
 use crate::{Engine, FETCH_MAX};
 
+/// Of the matches that are not given, so many are counted: that there are more is said, how many
+/// would take looking at all of them.
+pub const LEFT_OUT_MAX: u64 = 10_000;
+
 /// Matches are looked through this many at a time.
 const PAGE_ROWS: usize = 16_384;
 
@@ -32,7 +36,8 @@ pub struct Search {
 pub struct Found {
     /// The event that stands for each request, oldest first.
     pub ids: Vec<EventId>,
-    /// How many older events pass the query and are not among them.
+    /// How many older events pass the query and are not among them; more than [`LEFT_OUT_MAX`] if
+    /// they are more, however many.
     pub left_out: u64,
 }
 
@@ -173,7 +178,11 @@ impl Engine {
 
     async fn left_out(&self, filter: &Expr, last: Option<&(i64, EventId)>) -> Result<u64> {
         match last {
-            Some(_) => Ok(self.matches(filter, last).await?.count().await? as u64),
+            Some(_) => {
+                let most = usize::try_from(LEFT_OUT_MAX).unwrap_or(usize::MAX).saturating_add(1);
+                let matches = self.matches(filter, last).await?.select(vec![column("seq")])?;
+                Ok(matches.limit(0, Some(most))?.count().await? as u64)
+            }
             None => Ok(0),
         }
     }

@@ -14,11 +14,13 @@ use datafusion::execution::context::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarUDF, Volatility, create_udf};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 use whodid_store::{Snapshot, Table};
 
+use crate::cache::Cache;
 use crate::error::{Error, Result};
 use crate::filter::column;
 use crate::table::{STORE_URL, SnapshotTable};
@@ -75,8 +77,13 @@ pub struct Answer {
 ///
 /// # Errors
 /// It makes no sense, or would change something.
-pub async fn sql(snapshot: Snapshot, statement: &str, limits: Limits) -> Result<Answer> {
-    let context = context(snapshot, limits.memory).await?;
+pub async fn sql(
+    snapshot: &Snapshot,
+    cache: &Cache,
+    statement: &str,
+    limits: Limits,
+) -> Result<Answer> {
+    let context = context(snapshot, cache, limits.memory).await?;
     let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false);
     let options = options.with_allow_statements(false);
     let planned = context.sql_with_options(statement, options).await.map_err(refused)?;
@@ -91,6 +98,20 @@ fn refused(error: datafusion::error::DataFusionError) -> Error {
 }
 
 impl Answer {
+    /// An answer that came as a stream of Arrow IPC, of which the first so many rows count.
+    ///
+    /// # Errors
+    /// It is no such stream.
+    pub fn read(stream: &[u8], rows: usize) -> Result<Self> {
+        let reader = arrow::ipc::reader::StreamReader::try_new(stream, None)?;
+        let schema = reader.schema();
+        let batches: Vec<_> = reader.map(|batch| Ok(batch?)).collect();
+        let stream = RecordBatchStreamAdapter::new(schema, futures::stream::iter(batches));
+        // It is all here.
+        let deadline = Instant::now() + Duration::from_secs(3_600);
+        Ok(Answer { stream: Box::pin(stream), rows_left: Some(rows), deadline, cut: None })
+    }
+
     /// Its columns.
     pub fn schema(&self) -> SchemaRef {
         self.stream.schema()
@@ -126,7 +147,7 @@ impl Answer {
 }
 
 /// A session that has the views, and nothing else.
-async fn context(snapshot: Snapshot, memory: usize) -> Result<SessionContext> {
+async fn context(snapshot: &Snapshot, cache: &Cache, memory: usize) -> Result<SessionContext> {
     let mut config = SessionConfig::new().with_information_schema(true);
     config.options_mut().sql_parser.dialect = Dialect::PostgreSQL;
     let parquet = &mut config.options_mut().execution.parquet;
@@ -143,19 +164,25 @@ async fn context(snapshot: Snapshot, memory: usize) -> Result<SessionContext> {
     if let Ok(url) = Url::parse(STORE_URL) {
         context.register_object_store(&url, snapshot.object_store());
     }
-    let events = stored(&context, Table::Events, &snapshot)?;
+    let events = stored(&context, Table::Events, snapshot, cache)?;
     let columns = events.schema().fields().iter().filter_map(|field| shown(field.name()));
     let events = events.clone().select(columns.collect::<Vec<Expr>>())?;
     context.register_table(Table::Events.name(), events.into_view())?;
-    let bodies = stored(&context, Table::Bodies, &snapshot)?;
+    let bodies = stored(&context, Table::Bodies, snapshot, cache)?;
     context.register_table(Table::Bodies.name(), bodies.into_view())?;
     let changes = context.sql(CHANGES).await?;
     context.register_table("changes", changes.into_view())?;
     Ok(context)
 }
 
-fn stored(context: &SessionContext, table: Table, snapshot: &Snapshot) -> Result<DataFrame> {
-    Ok(context.read_table(Arc::new(SnapshotTable::new(table, snapshot.clone())))?)
+fn stored(
+    context: &SessionContext,
+    table: Table,
+    snapshot: &Snapshot,
+    cache: &Cache,
+) -> Result<DataFrame> {
+    let table = SnapshotTable::new(table, snapshot.clone(), cache.clone());
+    Ok(context.read_table(Arc::new(table))?)
 }
 
 /// How a column is shown: audit IDs are text, whichever way they are stored.

@@ -12,12 +12,17 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::pruning::PruningStatistics;
-use datafusion::common::{Column, DFSchema, Result, ScalarValue};
+use datafusion::common::stats::Precision;
+use datafusion::common::{Column, DFSchema, Result, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::datasource::physical_plan::parquet::{
+    CachedParquetFileReaderFactory, ParquetRowSelection,
+};
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
+use datafusion::error::DataFusionError;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
@@ -26,9 +31,12 @@ use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
+use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use whodid_event::time;
 use whodid_store::columns::{bodies_schema, events_schema};
 use whodid_store::{DataFile, Snapshot, Table};
+
+use crate::cache::Cache;
 
 /// Where the session finds the snapshot's object store.
 pub(crate) const STORE_URL: &str = "whodid://record";
@@ -37,17 +45,36 @@ pub(crate) const STORE_URL: &str = "whodid://record";
 pub(crate) struct SnapshotTable {
     table: Table,
     snapshot: Snapshot,
+    cache: Cache,
     schema: SchemaRef,
+    /// Rows that lack one of these need not be read.
+    words: Vec<String>,
 }
 
 impl SnapshotTable {
-    pub(crate) fn new(table: Table, snapshot: Snapshot) -> Self {
-        SnapshotTable { table, snapshot, schema: table_schema(table) }
+    pub(crate) fn new(table: Table, snapshot: Snapshot, cache: Cache) -> Self {
+        SnapshotTable { table, snapshot, cache, schema: table_schema(table), words: Vec::new() }
     }
 
-    /// The files that may hold rows for which the predicate holds.
+    /// The bodies in which all of some words may stand.
+    pub(crate) fn with_words(snapshot: Snapshot, cache: Cache, words: Vec<String>) -> Self {
+        SnapshotTable { words, ..Self::new(Table::Bodies, snapshot, cache) }
+    }
+
+    /// The files that may hold rows for which the predicate holds, the newest first: whoever wants
+    /// few rows wants those.
     fn live_files(&self, predicate: Option<&Arc<dyn PhysicalExpr>>) -> Result<Vec<&DataFile>> {
         let files = self.snapshot.files(self.table);
+        let mut live = self.pruned(files, predicate)?;
+        live.sort_by_key(|file| std::cmp::Reverse(file.stats.received.1));
+        Ok(live)
+    }
+
+    fn pruned<'a>(
+        &self,
+        files: &'a [DataFile],
+        predicate: Option<&Arc<dyn PhysicalExpr>>,
+    ) -> Result<Vec<&'a DataFile>> {
         let Some(predicate) = predicate else { return Ok(files.iter().collect()) };
         let pruning = PruningPredicateBuilder::new()
             .with_file_schema(Arc::clone(&self.schema))
@@ -61,7 +88,7 @@ impl SnapshotTable {
 
     fn scan_files(
         &self,
-        files: &[&DataFile],
+        files: &[PartitionedFile],
         predicate: Option<Arc<dyn PhysicalExpr>>,
         projection: Option<&Vec<usize>>,
         partitions_max: usize,
@@ -73,27 +100,53 @@ impl SnapshotTable {
             .with_pushdown_filters(true)
             .with_reorder_filters(true)
             .with_enable_page_index(true)
-            .with_bloom_filter_on_read(true);
+            .with_bloom_filter_on_read(true)
+            .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(
+                self.snapshot.object_store(),
+                Arc::clone(&self.cache.footers),
+            )));
         if let Some(predicate) = predicate {
             source = source.with_predicate(predicate);
         }
-        let share = files.len().div_ceil(partitions_max.max(1)).max(1);
-        let groups = files
-            .chunks(share)
-            .map(|share| FileGroup::new(share.iter().map(|file| self.partitioned(file)).collect()));
+        // Dealt out, so that each partition begins with the newest.
+        let partitions = partitions_max.clamp(1, files.len().max(1));
+        let share =
+            |first| FileGroup::new(files.iter().skip(first).step_by(partitions).cloned().collect());
+        let groups = (0..partitions).map(share).collect();
         let config =
             FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE_URL)?, Arc::new(source))
-                .with_file_groups(groups.collect())
+                .with_file_groups(groups)
                 .with_projection_indices(projection.cloned())?;
         Ok(DataSourceExec::from_data_source(config.build()))
     }
 
-    fn partitioned(&self, file: &DataFile) -> PartitionedFile {
+    /// A file as DataFusion reads it; `None` if no row of it can hold the words.
+    async fn partitioned(&self, file: &DataFile) -> Result<Option<PartitionedFile>> {
         let path = format!("{}/{}", self.table.name(), file.path);
-        PartitionedFile::new(path, file.bytes).with_partition_values(vec![
-            ScalarValue::Utf8View(Some(file.cluster.clone())),
-            ScalarValue::Date32(Some(time::day(file.stats.received.0))),
-        ])
+        let partitioned = PartitionedFile::new(path, file.bytes)
+            .with_partition_values(vec![
+                ScalarValue::Utf8View(Some(file.cluster.clone())),
+                ScalarValue::Date32(Some(time::day(file.stats.received.0))),
+            ])
+            .with_statistics(Arc::new(statistics(&file_schema(self.table), file)));
+        if self.words.is_empty() {
+            return Ok(Some(partitioned));
+        }
+        let index = self.cache.words(&self.snapshot, file).await;
+        let Some(index) = index.map_err(|error| DataFusionError::External(error.into()))? else {
+            return Ok(Some(partitioned));
+        };
+        let rows = usize::try_from(file.stats.rows).unwrap_or(usize::MAX);
+        let runs = index.may_hold(&self.words, rows);
+        if runs.iter().all(|(_, may)| !may) {
+            return Ok(None);
+        }
+        let selectors = runs.into_iter().map(|(rows, may)| match may {
+            true => RowSelector::select(rows),
+            false => RowSelector::skip(rows),
+        });
+        let selection = ParquetRowSelection::new(selectors.collect::<RowSelection>());
+        Ok(Some(partitioned.with_extension(selection)))
     }
 
     fn scan_memory(&self, projection: Option<&Vec<usize>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -189,7 +242,10 @@ impl TableProvider for SnapshotTable {
         let predicate = conjunction(filters.to_vec())
             .map(|filter| state.create_physical_expr(filter, &schema))
             .transpose()?;
-        let files = self.live_files(predicate.as_ref())?;
+        let mut files = Vec::new();
+        for file in self.live_files(predicate.as_ref())? {
+            files.extend(self.partitioned(file).await?);
+        }
         let mut inputs = Vec::new();
         if !files.is_empty() {
             let partitions_max = state.config().target_partitions();
@@ -210,6 +266,25 @@ impl TableProvider for SnapshotTable {
             _ => UnionExec::try_new(inputs),
         }
     }
+}
+
+/// What is known of one file without opening it, so that a search for the newest rows can leave
+/// it closed.
+fn statistics(schema: &SchemaRef, file: &DataFile) -> Statistics {
+    let mut statistics = Statistics::new_unknown(schema);
+    statistics.num_rows =
+        Precision::Inexact(usize::try_from(file.stats.rows).unwrap_or(usize::MAX));
+    let zoned = |time| ScalarValue::TimestampMicrosecond(Some(time), Some("UTC".into()));
+    let known = [("received", Some(file.stats.received)), ("time", file.stats.time)];
+    for (name, range) in known {
+        let column = schema.index_of(name).ok();
+        let column = column.and_then(|i| statistics.column_statistics.get_mut(i));
+        if let (Some(column), Some((low, high))) = (column, range) {
+            column.min_value = Precision::Inexact(zoned(low));
+            column.max_value = Precision::Inexact(zoned(high));
+        }
+    }
+    statistics
 }
 
 /// What is known of files without opening them.

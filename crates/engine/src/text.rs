@@ -1,14 +1,19 @@
 //! Tests of texts: words, wildcards, and JSON with its escapes taken away.
 
-use std::borrow::Cow;
-
 use regex::bytes::Regex;
+use whodid_event::words::{self, unescaped};
 use whodid_query::{Wildcard, Words};
 
 /// Finds words in a text: ASCII letters of either case, and no letter or digit right before or
 /// behind them unless a star stands there ([`Words`]).
 #[derive(Clone, Debug)]
-pub(crate) struct WordFinder(Regex);
+pub(crate) struct WordFinder {
+    /// The longest part of the words, by which most texts are told not to have them.
+    part: Regex,
+    /// Whether JSON's escapes cannot stand in the middle of that part, but for those by number.
+    is_plain: bool,
+    whole: Regex,
+}
 
 /// A compiled search takes at most this much memory.
 const REGEX_BYTES_MAX: usize = 1 << 20;
@@ -24,70 +29,38 @@ impl WordFinder {
         let behind =
             if words.ends_with_star() { String::new() } else { format!("(?:{NO_LETTER}|$)") };
         let pattern = format!("{before}(?i-u:{middle}){behind}");
-        regex::bytes::RegexBuilder::new(&pattern).size_limit(REGEX_BYTES_MAX).build().map(Self)
+        let compile = |pattern: &str| {
+            regex::bytes::RegexBuilder::new(pattern).size_limit(REGEX_BYTES_MAX).build()
+        };
+        let longest = words.pattern.parts().iter().max_by_key(|part| part.len());
+        let part = longest.map_or("", String::as_str);
+        Ok(WordFinder {
+            part: compile(&format!("(?i-u:{})", regex::escape(part)))?,
+            is_plain: part.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+            whole: compile(&pattern)?,
+        })
     }
 
     pub(crate) fn is_in(&self, text: &[u8]) -> bool {
-        self.0.is_match(text)
+        self.part.is_match(text) && self.whole.is_match(text)
     }
 
     /// Looks in JSON as a person would read it: escapes mean what they stand for.
     pub(crate) fn is_in_json(&self, json: &str) -> bool {
+        let is_as_written = || memchr::memmem::find(json.as_bytes(), b"\\u").is_none();
+        if self.is_plain && !self.part.is_match(json.as_bytes()) && is_as_written() {
+            return false;
+        }
         self.is_in(unescaped(json).as_bytes())
     }
 }
 
-/// Replaces JSON's escapes by what they stand for; structure stays. Half surrogates become U+FFFD.
-fn unescaped(json: &str) -> Cow<'_, str> {
-    if memchr::memchr(b'\\', json.as_bytes()).is_none() {
-        return Cow::Borrowed(json);
-    }
-    let mut out = String::with_capacity(json.len());
-    let mut rest = json;
-    while let Some((plain, escaped)) = rest.split_once('\\') {
-        out.push_str(plain);
-        let mut chars = escaped.chars();
-        match chars.next() {
-            Some('u') => {
-                let (c, behind) = code_point(chars.as_str());
-                out.push(c);
-                rest = behind;
-                continue;
-            }
-            Some('n') => out.push('\n'),
-            Some('r') => out.push('\r'),
-            Some('t') => out.push('\t'),
-            Some('b') => out.push('\u{8}'),
-            Some('f') => out.push('\u{c}'),
-            Some(other) => out.push(other),
-            None => {}
-        }
-        rest = chars.as_str();
-    }
-    out.push_str(rest);
-    Cow::Owned(out)
-}
-
-/// Reads the digits behind `\u`, and a second escape where the first is half a pair.
-fn code_point(text: &str) -> (char, &str) {
-    let unit = |text: &str| u32::from_str_radix(text.get(..4)?, 16).ok();
-    let Some(high) = unit(text) else { return (char::REPLACEMENT_CHARACTER, text) };
-    let behind = text.get(4..).unwrap_or_default();
-    if let Some(c) = char::from_u32(high) {
-        return (c, behind);
-    }
-    let low =
-        behind.strip_prefix("\\u").and_then(unit).filter(|low| (0xdc00..0xe000).contains(low));
-    match low {
-        Some(low) if high < 0xdc00 => {
-            let code = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
-            (
-                char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER),
-                behind.get(6..).unwrap_or_default(),
-            )
-        }
-        _ => (char::REPLACEMENT_CHARACTER, behind),
-    }
+/// The words that stand in every text that a pattern matches, or in which it is found: a star cuts
+/// those that it touches.
+pub(crate) fn words(pattern: &Wildcard) -> Vec<String> {
+    let parts = pattern.parts();
+    let is_open = |i: usize| [i > 0, i + 1 < parts.len()];
+    parts.iter().enumerate().flat_map(|(i, part)| words::whole(part, is_open(i))).collect()
 }
 
 /// Writes a wildcard as the pattern of SQL's `LIKE` with `\` as its escape.

@@ -31,6 +31,7 @@ pub mod split;
 mod testdata;
 pub mod time;
 mod uri;
+pub mod words;
 
 pub use derive::{Action, ActorKind, Derived, Outcome, derive};
 pub use envelope::{

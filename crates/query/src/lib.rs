@@ -24,7 +24,7 @@ mod wildcard;
 pub use ast::{Comparison, Expr, Field, ObjectRef, Query, Segment, Side, Term, Test, Value, Words};
 pub use error::Error;
 pub use field::{Family, Kind, Known};
-pub use moment::{Moment, Precision};
+pub use moment::{Moment, Precision, seconds};
 pub use parse::parse;
 pub use suggest::nearest;
 pub use wildcard::Wildcard;

@@ -77,9 +77,14 @@ impl Moment {
 }
 
 fn parse_ago(text: &str) -> Option<Moment> {
+    seconds(text).map(Moment::Ago)
+}
+
+/// Reads a length of time, `90s`, `15m`, `2h`, `7d` or `4w`, in seconds.
+pub fn seconds(text: &str) -> Option<u32> {
     UNITS.into_iter().find_map(|(unit, seconds)| {
         let count: u32 = digits(text.strip_suffix(unit)?)?;
-        Some(Moment::Ago(count.checked_mul(seconds)?))
+        count.checked_mul(seconds)
     })
 }
 

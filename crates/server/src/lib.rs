@@ -27,12 +27,14 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
+use whodid_engine::Cache;
 use whodid_engine::live::Feed;
 use whodid_ingest::{BUDGET_BYTES, Budget, Ingest};
 use whodid_store::{Options, State, Writer};
 
 mod cosigner;
 mod cosigning;
+mod counts;
 mod error;
 mod health;
 mod listener;
@@ -41,6 +43,7 @@ mod problem;
 mod read;
 mod retaining;
 mod routes;
+mod sql;
 mod stamping;
 mod tailing;
 mod tls;
@@ -115,6 +118,7 @@ pub(crate) struct Shared {
     writer: Arc<Writer>,
     ingest: Ingest,
     feed: Feed,
+    cache: Cache,
     state: State,
     metrics: Metrics,
     budget: Budget,
@@ -168,6 +172,7 @@ impl Server {
         let app = Arc::new(Shared {
             ingest: Ingest::new(Arc::clone(&writer), budget.clone()),
             feed: Feed::new(Arc::clone(&writer)),
+            cache: Cache::default(),
             writer,
             state,
             metrics: Metrics::new(),

@@ -71,7 +71,7 @@ impl FromRequestParts<App> for Reader {
 }
 
 /// Parameters, with what is wrong with them answered as any other error.
-pub(crate) struct Params<T>(T);
+pub(crate) struct Params<T>(pub(crate) T);
 
 impl<T: DeserializeOwned> FromRequestParts<App> for Params<T> {
     type Rejection = Problem;
@@ -85,7 +85,7 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Params<T> {
 }
 
 /// Reads a limit; what is too much is an error, as an answer cut short looks like a whole one.
-fn limit(asked: Option<usize>, usual: usize, max: usize) -> Result<usize, Problem> {
+pub(crate) fn limit(asked: Option<usize>, usual: usize, max: usize) -> Result<usize, Problem> {
     match asked.unwrap_or(usual) {
         limit if (1..=max).contains(&limit) => Ok(limit),
         limit => {
@@ -108,7 +108,7 @@ pub(crate) struct Question {
     after: Option<String>,
 }
 
-fn parse(query: &str) -> Result<whodid_query::Query, Problem> {
+pub(crate) fn parse(query: &str) -> Result<whodid_query::Query, Problem> {
     whodid_query::parse(query).map_err(|error| {
         let detail = format!("{error}\n{}", error.render(query));
         Problem::new(StatusCode::BAD_REQUEST, detail)
@@ -127,10 +127,12 @@ fn cursor(text: &str, app: &App) -> Result<Cursor, Problem> {
     }
 }
 
-fn failed(error: &whodid_engine::Error) -> Problem {
+pub(crate) fn failed(error: &whodid_engine::Error) -> Problem {
     let status = match error {
         whodid_engine::Error::NoEvent(_) => StatusCode::NOT_FOUND,
-        whodid_engine::Error::TooManyWords => StatusCode::BAD_REQUEST,
+        whodid_engine::Error::TooManyWords
+        | whodid_engine::Error::TooManyCounts
+        | whodid_engine::Error::Sql(_) => StatusCode::BAD_REQUEST,
         _ => {
             tracing::error!(%error, "a query failed");
             StatusCode::INTERNAL_SERVER_ERROR
@@ -149,8 +151,8 @@ pub(crate) async fn events(
     let limit = limit(question.limit, PAGE, PAGE_MAX)?;
     let now = SystemClock.now();
     if let Some(after) = &question.after {
-        let mut follower =
-            Follower::new(query, now, cursor(after, &app)?).map_err(|error| failed(&error))?;
+        let mut follower = Follower::new(query, now, cursor(after, &app)?, &app.cache)
+            .map_err(|error| failed(&error))?;
         let snapshot = app.writer.snapshot();
         let look = follower.look(&snapshot, limit).await.map_err(|error| failed(&error))?;
         let items: Vec<Value> = look.rows.iter().map(|row| row.json().into()).collect();
@@ -160,21 +162,22 @@ pub(crate) async fn events(
             "cursor": cursor, "is_more": look.is_more,
         })));
     }
-    let snapshot = app.writer.snapshot();
-    let end = Cursor::end_of(&snapshot).to_string();
+    let engine = engine(&app).await.map_err(|error| failed(&error))?;
+    let end = Cursor::end_of(engine.snapshot()).to_string();
     let (items, left_out) =
-        newest(snapshot, Search { query, now, limit }).await.map_err(|error| failed(&error))?;
+        newest(&engine, Search { query, now, limit }).await.map_err(|error| failed(&error))?;
     Ok(Json(json!({
         "apiVersion": API_VERSION, "kind": "EventList", "items": items,
         "left_out": left_out, "cursor": end,
     })))
 }
 
-async fn newest(
-    snapshot: whodid_store::Snapshot,
-    search: Search,
-) -> whodid_engine::Result<(Vec<Value>, u64)> {
-    let engine = Engine::new(snapshot).await?;
+/// Answers from what was acknowledged up to now.
+pub(crate) async fn engine(app: &App) -> whodid_engine::Result<Engine> {
+    Engine::new(app.writer.snapshot(), &app.cache).await
+}
+
+async fn newest(engine: &Engine, search: Search) -> whodid_engine::Result<(Vec<Value>, u64)> {
     let found = engine.search(&search).await?;
     let rows = engine.fetch(&found.ids).await?;
     Ok((rows.iter().map(|row| engine.json(row).into()).collect(), found.left_out))
@@ -196,7 +199,7 @@ pub(crate) async fn event(
     path: Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
     let id = event_id(path)?;
-    let found = async { Engine::new(app.writer.snapshot()).await?.document(&id).await };
+    let found = async { engine(&app).await?.document(&id).await };
     Ok(Json(found.await.map_err(|error| failed(&error))?))
 }
 
@@ -207,7 +210,7 @@ pub(crate) async fn original(
     path: Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let id = event_id(path)?;
-    let found = async { Engine::new(app.writer.snapshot()).await?.original(&id).await };
+    let found = async { engine(&app).await?.original(&id).await };
     Ok(match found.await.map_err(|error| failed(&error))? {
         Original::Event(text) => {
             ([(header::CONTENT_TYPE, "application/json")], text).into_response()
@@ -244,7 +247,7 @@ pub(crate) async fn values(
     let limit = limit(which.limit, VALUES, VALUES_MAX)?;
     let query = parse(&which.q)?;
     let wanted = Values { field, query, now: SystemClock.now(), prefix: which.prefix, limit };
-    let found = async { Engine::new(app.writer.snapshot()).await?.values(&wanted).await };
+    let found = async { engine(&app).await?.values(&wanted).await };
     let found = found.await.map_err(|error| failed(&error))?;
     let items = found.iter().map(|(value, events)| json!({ "value": value, "events": events }));
     let items: Vec<Value> = items.collect();
@@ -263,7 +266,7 @@ pub(crate) async fn stream(
         Some(place) => cursor(place, &app)?,
         None => Cursor::end_of(&app.writer.snapshot()),
     };
-    let follower = Follower::new(parse(&question.q)?, SystemClock.now(), place);
+    let follower = Follower::new(parse(&question.q)?, SystemClock.now(), place, &app.cache);
     let follower = follower.map_err(|error| failed(&error))?;
     let (sender, receiver) = mpsc::channel(LOOK_ROWS);
     tokio::spawn(async move {

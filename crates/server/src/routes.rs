@@ -7,7 +7,7 @@ use axum::http::{Method, StatusCode, Uri, header};
 use axum::routing::{get, post};
 
 use crate::problem::Problem;
-use crate::{App, health, read, webhook};
+use crate::{App, counts, health, read, sql, webhook};
 
 /// The description of everything below.
 const OPENAPI: &str = include_str!("../../../docs/openapi.json");
@@ -53,6 +53,8 @@ pub(crate) fn all(app: App) -> Router {
         .route("/api/v1/events/stream", get(read::stream))
         .route("/api/v1/events/{cluster}/{seq}", get(read::event))
         .route("/api/v1/events/{cluster}/{seq}/original", get(read::original))
+        .route("/api/v1/counts", get(counts::counts))
+        .route("/api/v1/sql", post(sql::answer))
         .route("/api/v1/values/{field}", get(read::values))
         .route("/metrics", get(metrics));
     with_fallbacks(sending().merge(reading)).with_state(app)

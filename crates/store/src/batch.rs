@@ -16,7 +16,7 @@ use whodid_event::{Event, NotAnEvent};
 use crate::columns::Builders;
 use crate::dedupe::{Fingerprint, Fingerprints};
 use crate::error::{Error, Result};
-use crate::ledger::meta;
+use crate::ledger::{log, meta};
 use crate::positions::SourcePosition;
 use crate::row;
 use crate::wal::record::{Kind, Record, UNPACKED_BYTES_MAX};
@@ -42,9 +42,9 @@ pub fn check_cluster(name: &str) -> Result<()> {
         && name.bytes().all(is_inner)
         && !name.starts_with('-')
         && !name.ends_with('-');
-    if name == meta::NAME {
+    if name == meta::NAME || name == log::EXPORT {
         return Err(Error::Invalid(format!(
-            "{name:?} cannot name a cluster: it is the log of what is done with the record itself"
+            "{name:?} cannot name a cluster: the record has a key of this name for itself"
         )));
     }
     if fits {

@@ -22,7 +22,7 @@ use crate::snapshot::Table;
 use crate::table::{Commit, DataFile, NewFile, TableLog};
 
 /// A compacted segment holds at most this many events,
-pub(crate) const LEAVES_MAX: u64 = 4 * segment::ROW_GROUP_LEAVES as u64;
+pub(crate) const LEAVES_MAX: u64 = segment::SETTLED_LEAVES_MAX as u64;
 
 /// and is made from files of at most this many bytes, so that it fits into memory unpacked.
 pub(crate) const BYTES_MAX: u64 = 16 << 20;

@@ -53,6 +53,7 @@ mod table;
 mod verify;
 mod wal;
 mod whole;
+mod words;
 mod writer;
 
 pub use batch::{
@@ -78,4 +79,5 @@ pub use snapshot::{Rows, Snapshot, Table};
 pub use state::{Credential, CredentialKind, State};
 pub use table::{DataFile, FileStats};
 pub use verify::{Finding, Verification, VerifiedLog, Wanted};
+pub use words::WordIndex;
 pub use writer::{Options, Submitted, Writer};

@@ -121,11 +121,15 @@ pub(crate) fn decode_range(
     batches(reader.with_row_filter(RowFilter::new(vec![Box::new(is_wanted)])))
 }
 
-/// Decodes of each row of a file only where it belongs: `seq` and `received`.
-pub(crate) fn decode_places(table: Table, bytes: &Bytes) -> Result<Vec<RecordBatch>> {
+/// Decodes only some columns of a file.
+pub(crate) fn decode_columns(
+    table: Table,
+    bytes: &Bytes,
+    columns: &[&str],
+) -> Result<Vec<RecordBatch>> {
     let reader = reader(table, bytes)?;
-    let places = ProjectionMask::columns(reader.parquet_schema(), ["seq", "received"]);
-    batches(reader.with_projection(places))
+    let columns = ProjectionMask::columns(reader.parquet_schema(), columns.iter().copied());
+    batches(reader.with_projection(columns))
 }
 
 fn reader(table: Table, bytes: &Bytes) -> Result<ParquetRecordBatchReaderBuilder<Bytes>> {

@@ -18,9 +18,13 @@ use crate::chunk::Chunk;
 use crate::columns::{bodies_schema, events_schema, typed};
 use crate::error::Result;
 use crate::table::{FileStats, NewFile};
+use crate::words::{self, WordIndex};
 
-/// A row group holds this many leaves: one unit of pruning.
+/// A row group holds this many leaves,
 pub(crate) const ROW_GROUP_LEAVES: usize = 65_536;
+
+/// and in a file that compaction wrote as many as the file.
+pub(crate) const SETTLED_LEAVES_MAX: usize = 4 * ROW_GROUP_LEAVES;
 
 /// Compression when a segment is first written; compaction uses [`SETTLED_LEVEL`].
 pub(crate) const FIRST_LEVEL: i32 = 3;
@@ -33,11 +37,14 @@ pub(crate) const ERASED_SUFFIX: &str = ".erased.parquet";
 
 const PAGE_BYTES: usize = 1 << 20;
 
+/// What a dictionary may take before values stand as they are.
+const DICTIONARY_BYTES: usize = 8 << 20;
+
 /// Columns of numbers that grow: their differences are small.
 const GROWING: [&str; 5] =
     ["seq", "received", "time", "request_received_timestamp", "stage_timestamp"];
 
-/// Columns whose row groups get a Bloom filter, with the number of values to expect.
+/// Columns whose row groups get a Bloom filter, with the number of values to expect in 65,536 rows.
 const BLOOMED: [(&str, u64); 4] =
     [("audit_id", 65_536), ("name", 8_192), ("object_uid", 8_192), ("username", 1_024)];
 
@@ -56,8 +63,13 @@ pub(crate) fn day_text(instant: Micros) -> String {
 /// Makes the events file of a run of chunks.
 pub(crate) fn events_file(cluster: &str, batches: &[RecordBatch], level: i32) -> Result<NewFile> {
     let stats = Stats(stats_of_events(batches)?);
-    let mut properties = properties(level)?.set_max_row_group_row_count(Some(ROW_GROUP_LEAVES));
+    // A dictionary for each row group: many take much room, so that settled files have one.
+    let group = if level == SETTLED_LEVEL { SETTLED_LEAVES_MAX } else { ROW_GROUP_LEAVES };
+    let mut properties = properties(level)?
+        .set_max_row_group_row_count(Some(group))
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES);
     for (column, values) in BLOOMED {
+        let values = values * (group / ROW_GROUP_LEAVES) as u64;
         let column = ColumnPath::from(column);
         properties = properties
             .set_column_bloom_filter_enabled(column.clone(), true)
@@ -70,17 +82,17 @@ pub(crate) fn events_file(cluster: &str, batches: &[RecordBatch], level: i32) ->
             .set_column_dictionary_enabled(column.clone(), false)
             .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
     }
-    // Random bytes neither repeat nor compress.
+    // Random bytes neither repeat nor compress; their lengths do.
     let audit_id = ColumnPath::from("audit_id");
     properties = properties
         .set_column_dictionary_enabled(audit_id.clone(), false)
-        .set_column_encoding(audit_id.clone(), Encoding::PLAIN)
+        .set_column_encoding(audit_id.clone(), Encoding::DELTA_LENGTH_BYTE_ARRAY)
         .set_column_compression(audit_id, Compression::UNCOMPRESSED);
     for column in ["text", "raw"] {
         let column = ColumnPath::from(column);
         properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
     }
-    let bytes = write(&events_schema(), batches, properties.build())?;
+    let bytes = write(&events_schema(), batches, properties.build(), None)?;
     Ok(stats.file(cluster, bytes, suffix(level)))
 }
 
@@ -112,7 +124,9 @@ pub(crate) fn sorted_file(cluster: &str, sorted: &[RecordBatch], level: i32) -> 
         .set_column_dictionary_enabled(json.clone(), false)
         .set_column_encoding(json.clone(), Encoding::PLAIN)
         .set_column_statistics_enabled(json, EnabledStatistics::None);
-    let bytes = write(&bodies_schema(), sorted, properties.build())?;
+    // Files that compaction will replace soon are read whole until then.
+    let index = (level == SETTLED_LEVEL).then(|| WordIndex::of(sorted)).transpose()?;
+    let bytes = write(&bodies_schema(), sorted, properties.build(), index.as_ref())?;
     let suffix = if is_erased(sorted)? { ERASED_SUFFIX } else { suffix(level) };
     Ok(stats.file(cluster, bytes, suffix))
 }
@@ -145,6 +159,7 @@ fn write(
     schema: &arrow::datatypes::SchemaRef,
     batches: &[RecordBatch],
     properties: WriterProperties,
+    index: Option<&WordIndex>,
 ) -> Result<Bytes> {
     // Without Arrow's own schema in the file, every reader sees plain Parquet types.
     let options =
@@ -152,6 +167,12 @@ fn write(
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(schema), options)?;
     for batch in batches {
         writer.write(batch)?;
+    }
+    if let Some(index) = index {
+        writer.flush()?;
+        let offset = writer.bytes_written();
+        writer.write_all(index.bytes()).map_err(parquet::errors::ParquetError::from)?;
+        writer.append_key_value_metadata(words::noted(offset, index));
     }
     Ok(writer.into_inner()?.into())
 }

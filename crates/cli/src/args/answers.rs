@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
 
-use super::{ListFormat, OutputArgs, ScopeArgs, StoreArgs};
+use super::{ListFormat, OutputArgs, ScopeArgs, ServerArgs, StoreArgs};
 use crate::complete;
 
 #[derive(Args, Debug)]
@@ -33,6 +33,8 @@ pub struct WhoArgs {
 pub struct SqlArgs {
     #[command(flatten)]
     pub store: StoreArgs,
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// Statement, for example: SELECT actor, count(*) FROM events GROUP BY 1 (see docs/sql.md)
     #[arg(value_name = "STATEMENT", required = true)]
     pub statement: Vec<String>,
@@ -58,6 +60,53 @@ pub enum SqlFormat {
     Jsonl,
     Parquet,
     Arrow,
+}
+
+/// Counts instead of events.
+#[derive(Args, Debug)]
+pub struct CountArgs {
+    /// Count them in spans so long instead of listing them: 1m, 1h, 1d
+    #[arg(long, value_name = "SPAN")]
+    pub histogram: Option<String>,
+    /// Count them by a field instead of listing them: actor, action, ns, resource, …
+    #[arg(long, value_name = "FIELD")]
+    pub top: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct StatsArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// Of which requests, for example: outcome:denied (see docs/query.md); all if left out
+    #[arg(value_name = "QUERY", add = ArgValueCompleter::new(complete::terms))]
+    pub query: Vec<String>,
+    /// Only this namespace
+    #[arg(long, short = 'n', value_name = "NS", add = ArgValueCompleter::new(complete::namespaces))]
+    pub namespace: Option<String>,
+    /// Only this cluster
+    #[arg(long, value_name = "NAME", add = ArgValueCompleter::new(complete::clusters))]
+    pub cluster: Option<String>,
+    /// Only what happened since then: 2h, 7d, 2026-11-22, 2026-11-22T17:25:00Z
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Only what happened before then
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// The most frequent so many of each kind
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub limit: usize,
+    /// Output format
+    #[arg(long, short, value_name = "FORMAT", default_value = "table")]
+    pub output: StatsFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StatsFormat {
+    Table,
+    Json,
+    Yaml,
 }
 
 #[derive(Args, Debug)]

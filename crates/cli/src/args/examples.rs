@@ -34,6 +34,10 @@ Examples:
   # What people were refused, as JSON lines
   whodid search outcome:denied actor_kind:human -o jsonl
 
+  # Who was refused most, and when
+  whodid search outcome:denied --top actor --limit 10
+  whodid search outcome:denied --histogram 1h --since 1d
+
   # A word in anything that was sent or answered
   whodid search 'body:\"xmrig\"'";
 
@@ -44,6 +48,14 @@ Examples:
 
   # The same object as it was before the outage
   whodid history deploy/web -n shop --at 2026-11-22T17:25:00Z -o yaml";
+
+pub const STATS_EXAMPLES: &str = "\
+Examples:
+  # What a namespace was used for since yesterday
+  whodid stats -n payments --since 1d
+
+  # Where people were refused, for a program
+  whodid stats outcome:denied actor_kind:human -o json";
 
 pub const SQL_EXAMPLES: &str = "\
 Examples:

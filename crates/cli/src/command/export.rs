@@ -20,8 +20,8 @@ use super::prove::evidence;
 use super::{now, open, query};
 use crate::args::{ExportArgs, Layout};
 use crate::failure::Failure;
-use crate::output::print;
 use crate::output::say;
+use crate::output::{left_out, print};
 
 mod layout;
 
@@ -46,7 +46,7 @@ pub async fn run(args: ExportArgs) -> Result<(), Failure> {
         return Err(Failure::NothingFound(format!("nothing matches {}", search.query)));
     }
     if found.left_out > 0 {
-        say!("{} older matches left out; --limit 0 takes all", found.left_out);
+        say!("{} older matches left out; --limit 0 takes all", left_out(found.left_out));
     }
     let reader = Reader::open_dir(&args.store.dir())?;
     let mut bundle = Bundle::new(&args.out)?;

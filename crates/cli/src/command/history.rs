@@ -63,7 +63,8 @@ pub async fn run(args: HistoryArgs) -> Result<(), Failure> {
         HistoryFormat::Yaml => print(&yaml(&document(&engine, &steps)))?,
     }
     if left_out > 0 {
-        say!("{left_out} older changes left out; --limit 0 shows all");
+        let count = crate::output::left_out(left_out);
+        say!("{count} older changes left out; --limit 0 shows all");
     }
     Ok(())
 }

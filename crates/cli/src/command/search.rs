@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::output::events::{Columns, Event, table};
 use crate::output::say;
-use crate::output::{Look, csv, json_line, pretty, print, yaml};
+use crate::output::{Look, csv, json_line, left_out, pretty, print, yaml};
 
 /// Events are fetched and printed this many at a time.
 const SHARE: usize = 1_000;
@@ -21,6 +21,9 @@ const REMOTE_MAX: usize = 10_000;
 pub async fn run(args: SearchArgs, config: &Config) -> Result<(), Failure> {
     let text = args.query.join(" ");
     let query = query(&text, &args.scope)?;
+    if args.count.histogram.is_some() || args.count.top.is_some() {
+        return super::count::search(&args, &query, config).await;
+    }
     let look = Look::new(&args.look);
     let columns = Columns {
         has_namespace: args.scope.namespace.is_none(),
@@ -66,7 +69,7 @@ async fn remote(
     }
     show(&found.items, args.output, look, columns)?;
     if found.left_out > 0 {
-        say!("{} older matches left out; --until pages back", found.left_out);
+        say!("{} older matches left out; --until pages back", left_out(found.left_out));
     }
     Ok(())
 }
@@ -78,9 +81,10 @@ fn nothing_matches(query: &str) -> Failure {
     })
 }
 
-fn say_left_out(left_out: u64) {
-    if left_out > 0 {
-        say!("{left_out} older matches left out; --limit 0 shows all, --until pages back");
+fn say_left_out(count: u64) {
+    if count > 0 {
+        let count = left_out(count);
+        say!("{count} older matches left out; --limit 0 shows all, --until pages back");
     }
 }
 

@@ -3,10 +3,13 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
+use whodid_engine::Cache;
 use whodid_engine::sql::{Answer, Cut, Format, Limits, Sink, sql, texts};
 use whodid_store::Reader;
 
+use super::{Place, client, place};
 use crate::args::{SqlArgs, SqlFormat};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::output::table::{NONE, Table};
 use crate::output::{cell, print, say};
@@ -14,17 +17,36 @@ use crate::output::{cell, print, say};
 /// For sorting, grouping and joining.
 const MEMORY_MAX: usize = 1 << 30;
 
-pub async fn run(args: SqlArgs) -> Result<(), Failure> {
-    let snapshot = Reader::open_dir(&args.store.dir())?.snapshot().await?;
-    for warning in snapshot.warnings() {
-        say!("warning: {warning}");
-    }
-    let limits = Limits {
-        rows: (args.limit > 0).then_some(args.limit),
-        time: Duration::from_secs(args.timeout),
-        memory: MEMORY_MAX,
+/// A server gives so many rows at once.
+const REMOTE_MAX: usize = 99_999;
+
+pub async fn run(args: SqlArgs, config: &Config) -> Result<(), Failure> {
+    let statement = args.statement.join(" ");
+    let mut answer = match place(&args.server, &args.store, config)? {
+        Place::Record(store) => {
+            let snapshot = Reader::open_dir(&store.dir())?.snapshot().await?;
+            for warning in snapshot.warnings() {
+                say!("warning: {warning}");
+            }
+            let limits = Limits {
+                rows: (args.limit > 0).then_some(args.limit),
+                time: Duration::from_secs(args.timeout),
+                memory: MEMORY_MAX,
+            };
+            sql(&snapshot, &Cache::default(), &statement, limits).await?
+        }
+        server @ Place::Server(_) => {
+            if !(1..=REMOTE_MAX).contains(&args.limit) {
+                return Err(Failure::Usage(format!(
+                    "--limit {}: a server gives at most {REMOTE_MAX} rows at once",
+                    args.limit
+                )));
+            }
+            // One more, to know whether there are more.
+            let stream = client(server)?.sql(&statement, args.limit + 1).await?;
+            Answer::read(&stream, args.limit)?
+        }
     };
-    let mut answer = sql(snapshot, &args.statement.join(" "), limits).await?;
     match args.output {
         SqlFormat::Table => table(&mut answer, !args.no_headers).await?,
         SqlFormat::Csv => write(&mut answer, Format::Csv).await?,

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::output::events::{Columns, object, table};
 use crate::output::say;
 use crate::output::table::UNKNOWN;
-use crate::output::{Look, cell, print};
+use crate::output::{Look, cell, left_out, print};
 
 pub async fn run(args: WhoArgs) -> Result<(), Failure> {
     let verb: Verb = args.verb.parse().map_err(|error| Failure::Usage(format!("{error}")))?;
@@ -67,7 +67,7 @@ async fn show(engine: &Engine, answer: &Answer, args: &WhoArgs) -> Result<(), Fa
         list(engine, &ids, args.output, &look, columns).await?;
     }
     if answer.left_out > 0 {
-        say!("{} older ones left out; --limit 0 shows all", answer.left_out);
+        say!("{} older ones left out; --limit 0 shows all", left_out(answer.left_out));
     }
     if answer.attempts > 0 {
         say!(

@@ -7,6 +7,7 @@
 
 mod answers;
 mod complete;
+mod counts;
 mod demo;
 mod evidence;
 mod faults;

@@ -5,7 +5,7 @@ use std::path::Path;
 use reqwest::{Certificate, Client};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
-use whodid_engine::{Engine, Search};
+use whodid_engine::{Cache, Engine, Search};
 use whodid_event::redact::RuleSet;
 use whodid_server::{CosigningSettings, Identity, Server, Settings};
 use whodid_store::{CredentialKind, Options, Original, Reader, State};
@@ -72,7 +72,7 @@ impl Running {
 pub async fn originals(folder: &Path) -> Vec<String> {
     let snapshot = Reader::open_dir(folder).unwrap().snapshot().await.unwrap();
     assert!(snapshot.warnings().is_empty(), "{:?}", snapshot.warnings());
-    let engine = Engine::new(snapshot).await.unwrap();
+    let engine = Engine::new(snapshot, &Cache::default()).await.unwrap();
     let query = whodid_query::parse("stage:* OR raw:true").unwrap();
     let mut ids = engine.search(&Search { query, now: 0, limit: 0 }).await.unwrap().ids;
     ids.sort_unstable();

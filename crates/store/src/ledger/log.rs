@@ -342,9 +342,12 @@ fn parse_key(path: &str, bytes: &[u8]) -> Result<Signer> {
     Signer::parse(text.trim_end()).map_err(|error| wrong(&error))
 }
 
+/// What the key for exports is called; no log may be called so.
+pub(crate) const EXPORT: &str = "export";
+
 /// The key that exports are signed with, which is no log's; made when it is first wanted.
 pub(crate) fn export_signer(files: &Files, prefix: &str) -> Result<Signer> {
-    own_signer(files, "export.key", &format!("{prefix}/export"))
+    own_signer(files, &format!("{EXPORT}.key"), &format!("{prefix}/{EXPORT}"))
 }
 
 /// The key that says who sends a checkpoint to a signer elsewhere; made when it is first wanted.

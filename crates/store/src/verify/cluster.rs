@@ -15,10 +15,11 @@ use crate::flush::blocking;
 use crate::ledger::Seal;
 use crate::ledger::meta::Standing;
 use crate::positions::hex;
-use crate::rebuild::{decode, decode_places, fetch};
+use crate::rebuild::{decode, decode_columns, fetch};
 use crate::segment::stats_of_bodies;
 use crate::snapshot::{Snapshot, Table};
 use crate::table::{DataFile, FileStats};
+use crate::words;
 
 /// What stands for the path of an event that is in no segment yet.
 const WAL: &str = "wal";
@@ -63,10 +64,18 @@ impl<P: FnMut(u64, u64) + Send> Work<'_, P> {
         for file in bodies {
             let Some(bytes) = self.sealed(Table::Bodies, file).await? else { continue };
             let length = bytes.len() as u64;
-            let stats =
-                blocking(move || stats_of_bodies(&decode_places(Table::Bodies, &bytes)?)).await;
-            match stats {
-                Ok(stats) => self.listed(Table::Bodies, file, length, &stats),
+            let checked = blocking(move || {
+                let places = decode_columns(Table::Bodies, &bytes, &["seq", "received"])?;
+                Ok((stats_of_bodies(&places)?, words::is_right(&bytes)?))
+            });
+            match checked.await {
+                Ok((stats, is_indexed)) => {
+                    self.listed(Table::Bodies, file, length, &stats);
+                    if !is_indexed {
+                        let what = "its index of words is not what its bodies say";
+                        self.verification.found(about(Table::Bodies, file, what));
+                    }
+                }
                 Err(error) => self.undecodable(Table::Bodies, file, error),
             }
         }

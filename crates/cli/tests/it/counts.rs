@@ -1,0 +1,157 @@
+//! Counts: what is counted is what `search` lists, of a record and of a server alike.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::serve::Server;
+use crate::support::{Record, event};
+
+fn items(text: &str) -> Vec<Value> {
+    let document: Value = serde_json::from_str(text).unwrap();
+    assert_eq!(document["kind"], "CountList");
+    document["items"].as_array().unwrap().clone()
+}
+
+/// The counts of a field, or of spans, as they are and as the rows of a search give them.
+fn both(record: &Record, query: &str, field: &str) -> [BTreeMap<String, u64>; 2] {
+    let listed = record.run(&["search", query, "--limit", "0", "-o", "json"]).ok();
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let mut from_rows = BTreeMap::<String, u64>::new();
+    for row in listed["items"].as_array().unwrap() {
+        let value = match field {
+            "time" => row["time"].as_str().unwrap()[..13].to_owned() + ":00:00.000000Z",
+            field => row[field].as_str().unwrap_or_default().to_owned(),
+        };
+        *from_rows.entry(value).or_default() += 1;
+    }
+    let counted = match field {
+        "time" => record.run(&["search", query, "--histogram", "1h", "-o", "json"]),
+        field => record.run(&["search", query, "--top", field, "--limit", "0", "-o", "json"]),
+    };
+    let name = if field == "time" { "time" } else { "value" };
+    let counts = items(&counted.ok()).into_iter().map(|item| {
+        let value = item[name].as_str().unwrap_or_default().to_owned();
+        (value, item["requests"].as_u64().unwrap())
+    });
+    [counts.collect(), from_rows]
+}
+
+#[test]
+fn what_is_counted_is_what_is_listed() {
+    let record = Record::of_captures();
+    let mut compared = 0;
+    for query in
+        ["", "outcome:denied", "verb:(create OR watch) -actor_kind:node", "stage:*", "body:image"]
+    {
+        for field in ["actor", "action", "namespace", "outcome", "resource", "time"] {
+            // `namespace` is called `ns` in queries.
+            let asked = if field == "namespace" { "ns" } else { field };
+            let [counted, listed] = both(&record, query, field);
+            let counted = if asked == field {
+                counted
+            } else {
+                let text =
+                    record.run(&["search", query, "--top", asked, "--limit", "0", "-o", "json"]);
+                let pair = |item: Value| {
+                    let value = item["value"].as_str().unwrap_or_default().to_owned();
+                    (value, item["requests"].as_u64().unwrap())
+                };
+                items(&text.ok()).into_iter().map(pair).collect()
+            };
+            assert_eq!(counted, listed, "{query:?} by {field}");
+            compared += listed.values().sum::<u64>();
+        }
+    }
+    assert!(compared > 30_000, "{compared}");
+    println!("{compared} requests counted in two ways");
+}
+
+/// A request that went on is counted where it ended, whatever its client wrote as its audit ID.
+#[test]
+fn a_request_is_counted_once() {
+    const ID: &str = "74a11df0-238a-4a01-954e-95fbbb60a371";
+    let uri = "/api/v1/namespaces/shop/pods/web/log?follow=true";
+    let at = |stage: &str, user: &str| {
+        event(ID, "get", user, uri, "").replace("\"ResponseComplete\"", &format!("{stage:?}"))
+    };
+    let stages = ["RequestReceived", "ResponseStarted", "ResponseComplete"];
+    let record = Record::of(&stages.map(|stage| at(stage, "ann")));
+    let count = |record: &Record, query: &str| {
+        record.run(&["search", query, "--top", "actor", "-o", "jsonl", "--limit", "0"]).out
+    };
+    assert_eq!(count(&record, ""), "{\"requests\":1,\"value\":\"ann\"}\n");
+    assert!(count(&record, "stage:*").contains("\"requests\":3"));
+    // Another's request under the same audit ID is another request.
+    let record = Record::of(&[at("ResponseStarted", "ann"), at("ResponseComplete", "bob")]);
+    let expected = "{\"requests\":1,\"value\":\"ann\"}\n{\"requests\":1,\"value\":\"bob\"}\n";
+    assert_eq!(count(&record, ""), expected);
+}
+
+#[test]
+fn a_server_counts_and_answers_sql_as_the_record_does() {
+    let record = Record::of_captures();
+    let server = Server::start(&record, "127.0.0.1:0");
+    let remote = ["--server", &server.url, "--token", &server.read_token];
+    for args in [
+        &["search", "outcome:denied", "--top", "actor", "--limit", "3"][..],
+        &["search", "verb:create", "--histogram", "1m"],
+        &["search", "", "--histogram", "1h", "--top", "verb", "-o", "csv"],
+        &["stats"],
+        &["stats", "actor_kind:human", "-o", "yaml", "--limit", "2"],
+        &["sql", "SELECT actor, verb, time, user_groups FROM events ORDER BY seq LIMIT 50"],
+        &["sql", "SELECT verb, count(*) FROM events GROUP BY 1 ORDER BY 1", "-o", "csv"],
+        &["sql", "SELECT * FROM changes ORDER BY seq", "-o", "jsonl"],
+        &["sql", "SELECT seq FROM events", "--limit", "5"],
+    ] {
+        let (here, there) = (record.run(args), record.run(&[args, &remote].concat()));
+        assert_eq!(there.err, here.err, "{args:?}");
+        assert_eq!(there.ok(), here.ok(), "{args:?}");
+    }
+    for (args, code, part) in [
+        (&["search", "--histogram", "soon"][..], 2, "1h"),
+        (&["search", "--top", "code"], 2, "docs/query.md"),
+        (&["search", "ns:nowhere", "--top", "actor"], 1, "nothing matches"),
+        (&["search", "--histogram", "1s", "--top", "actor", "-o", "raw"], 2, "originals"),
+        (&["stats", "ns:nowhere"], 1, "nothing matches"),
+        (&["sql", "SELECT nothing FROM events"], 2, "nothing"),
+        (&["sql", "DROP TABLE events"], 2, "DDL"),
+    ] {
+        for remote in [&[][..], &remote] {
+            let ran = record.run(&[args, remote].concat());
+            assert!(ran.code == code && ran.err.contains(part), "{args:?} {remote:?}: {}", ran.err);
+        }
+    }
+    assert_eq!(server.end("TERM"), 0);
+}
+
+/// Words are found the same with an index and without, and what is not there is not found.
+#[test]
+fn an_index_of_words_changes_no_answer() {
+    let record = Record::of_captures();
+    let queries = [
+        "body:image",
+        "body:\"image\" ns:*",
+        "body:nginx*",
+        "body:*proxy",
+        "body:\"kube-root-ca.crt\"",
+        "body:nowheretobefound",
+        "request.spec.replicas:>0",
+        "body.kind:DeleteOptions",
+        "body.metadata.name:*web*",
+        "request.spec.containers.*.image:*",
+        "-body:image verb:create",
+        "kube-proxy",
+    ];
+    let ids =
+        || queries.map(|query| record.run(&["search", query, "--limit", "0", "-o", "name"]).out);
+    let without = ids();
+    record.run(&["compact"]).ok();
+    let with = ids();
+    for ((query, without), with) in queries.iter().zip(&without).zip(&with) {
+        assert_eq!(without, with, "{query}");
+    }
+    let found: usize = without.iter().map(|ids| ids.lines().count()).sum();
+    assert!(found > 5_000 && without[5].is_empty(), "{found}");
+    println!("{found} requests found with and without an index");
+}

@@ -1,0 +1,296 @@
+//! Which words stand in which rows of a file of bodies, as far as it takes to leave most rows
+//! unread: for each block of rows a filter, behind the last row group. What a word is, is
+//! [`whodid_event::words`]'s to say; what a query asks for, the engine's.
+//!
+//! Like every column that can be made again, an index is never the only witness of anything: it is
+//! made of the rows alone, `verify` makes it anew, and a file without one is read whole.
+
+use std::collections::HashSet;
+
+use arrow::array::{Array, RecordBatch, StringViewArray};
+use object_store::path::Path;
+use object_store::ObjectStoreExt;
+use parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataReader};
+use whodid_event::words;
+use xorf::{BinaryFuse8, BinaryFuse8Ref, DmaSerializable, Filter, FilterRef};
+
+use crate::columns::typed;
+use crate::error::{Error, Result};
+use crate::rebuild::decode_columns;
+use crate::snapshot::{Snapshot, Table};
+use crate::table::DataFile;
+
+/// Rows that share a filter: about as many as a page of bodies has.
+pub(crate) const BLOCK_ROWS: usize = 512;
+
+/// Where in the file the index is, `OFFSET LENGTH`, stands in its footer under this name.
+const KEY: &str = "whodid.words";
+
+/// Before each filter, its length in 4 bytes, little-endian.
+const LENGTH_BYTES: usize = 4;
+
+/// Of an index that takes more memory than its file is worth reading.
+const INDEX_BYTES_MAX: usize = 64 << 20;
+
+/// The hash of a word by which filters know it.
+fn hash(word: &str) -> u64 {
+    twox_hash::XxHash64::oneshot(0, word.as_bytes())
+}
+
+/// The filters of a file of bodies.
+#[derive(Debug, PartialEq, Eq)]
+pub struct WordIndex {
+    bytes: Vec<u8>,
+    /// Where the filter of each block is; an empty one holds every word.
+    blocks: Vec<std::ops::Range<usize>>,
+}
+
+impl WordIndex {
+    /// Makes the index of rows in the order of their file.
+    pub(crate) fn of(batches: &[RecordBatch]) -> Result<Self> {
+        let mut bytes = Vec::new();
+        let mut seen = HashSet::new();
+        let mut rows = 0;
+        for batch in batches {
+            let bodies: &StringViewArray = typed(batch, "json")?;
+            for row in 0..bodies.len() {
+                if bodies.is_valid(row) {
+                    let text = words::unescaped(bodies.value(row));
+                    words::each(&text, |word| {
+                        seen.insert(hash(word));
+                    });
+                }
+                rows += 1;
+                if rows % BLOCK_ROWS == 0 {
+                    append(&mut bytes, &mut seen)?;
+                }
+            }
+        }
+        if rows % BLOCK_ROWS > 0 {
+            append(&mut bytes, &mut seen)?;
+        }
+        Self::read(bytes)
+    }
+
+    fn read(bytes: Vec<u8>) -> Result<Self> {
+        let damaged = || Error::Invalid("an index of words is damaged".into());
+        let mut blocks = Vec::new();
+        let mut at = 0;
+        while at < bytes.len() {
+            let length = bytes.get(at..).and_then(|rest| rest.first_chunk::<LENGTH_BYTES>());
+            let length = u32::from_le_bytes(*length.ok_or_else(damaged)?) as usize;
+            let block = at + LENGTH_BYTES..at + LENGTH_BYTES + length;
+            at = block.end;
+            let filter = bytes.get(block.clone()).ok_or_else(damaged)?;
+            if !filter.is_empty() && !is_sound(filter) {
+                return Err(damaged());
+            }
+            blocks.push(block);
+        }
+        Ok(WordIndex { bytes, blocks })
+    }
+
+    /// What it looks like in a file.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The bytes that it takes in memory.
+    pub fn memory(&self) -> usize {
+        self.bytes.len() + self.blocks.len() * size_of::<std::ops::Range<usize>>()
+    }
+
+    /// The runs of rows, of `rows` in all, in which all of the words may stand, and between them
+    /// those in which one does not: how many rows, and whether they may.
+    pub fn may_hold(&self, words: &[String], rows: usize) -> Vec<(usize, bool)> {
+        let hashes: Vec<u64> = words.iter().map(|word| hash(word)).collect();
+        let mut runs: Vec<(usize, bool)> = Vec::new();
+        for first in (0..rows).step_by(BLOCK_ROWS) {
+            let length = BLOCK_ROWS.min(rows - first);
+            let filter = self.blocks.get(first / BLOCK_ROWS).and_then(|at| self.filter(at));
+            let may = filter.is_none_or(|filter| hashes.iter().all(|hash| filter.contains(hash)));
+            match runs.last_mut() {
+                Some(run) if run.1 == may => run.0 += length,
+                _ => runs.push((length, may)),
+            }
+        }
+        runs
+    }
+
+    fn filter(&self, at: &std::ops::Range<usize>) -> Option<BinaryFuse8Ref<'_>> {
+        let filter = self.bytes.get(at.clone())?;
+        let (descriptor, fingerprints) = filter.split_at_checked(BinaryFuse8::DESCRIPTOR_LEN)?;
+        Some(BinaryFuse8Ref::from_dma(descriptor, fingerprints))
+    }
+}
+
+/// Appends the filter of a block. A block without words has the filter of no word.
+fn append(bytes: &mut Vec<u8>, seen: &mut HashSet<u64>) -> Result<()> {
+    let mut hashes: Vec<u64> = seen.drain().collect();
+    // The same rows give the same bytes.
+    hashes.sort_unstable();
+    let Ok(filter) = BinaryFuse8::try_from(&hashes) else {
+        bytes.extend([0; LENGTH_BYTES]);
+        return Ok(());
+    };
+    let fingerprints = filter.dma_fingerprints();
+    let mut descriptor = [0; BinaryFuse8::DESCRIPTOR_LEN];
+    filter.dma_copy_descriptor_to(&mut descriptor);
+    let length = u32::try_from(descriptor.len() + fingerprints.len())
+        .map_err(|_| Error::Invalid("a block of bodies has too many words".into()))?;
+    bytes.extend(length.to_le_bytes());
+    bytes.extend(descriptor);
+    bytes.extend(fingerprints);
+    Ok(())
+}
+
+/// Whether every look into a filter stays inside of it.
+fn is_sound(filter: &[u8]) -> bool {
+    let Some((descriptor, fingerprints)) = filter.split_at_checked(BinaryFuse8::DESCRIPTOR_LEN)
+    else {
+        return false;
+    };
+    let number = |at: usize| {
+        let bytes = descriptor.get(at..).and_then(|rest| rest.first_chunk::<4>());
+        bytes.map_or(0, |bytes| u64::from(u32::from_le_bytes(*bytes)))
+    };
+    let (segment, mask, all) = (number(8), number(12), number(16));
+    segment.is_power_of_two()
+        && mask == segment - 1
+        && all % segment == 0
+        && all + 2 * segment <= fingerprints.len() as u64
+}
+
+/// What the footer of a file says of its index.
+pub(crate) fn noted(offset: usize, index: &WordIndex) -> KeyValue {
+    KeyValue::new(KEY.to_owned(), format!("{offset} {}", index.bytes.len()))
+}
+
+/// Where the index is, as a footer says.
+fn place(footer: &ParquetMetaData) -> Option<std::ops::Range<u64>> {
+    let pairs = footer.file_metadata().key_value_metadata()?;
+    let value = pairs.iter().find(|pair| pair.key == KEY)?.value.as_ref()?;
+    let (offset, length) = value.split_once(' ')?;
+    let (offset, length): (u64, u64) = (offset.parse().ok()?, length.parse().ok()?);
+    (length <= INDEX_BYTES_MAX as u64).then(|| offset..offset.saturating_add(length))
+}
+
+/// Whether the index of a file of bodies, if it has one, is what its rows give.
+///
+/// # Errors
+/// It is damaged, or the rows are.
+pub(crate) fn is_right(file: &bytes::Bytes) -> Result<bool> {
+    let Some(index) = of_file(file)? else { return Ok(true) };
+    Ok(WordIndex::of(&decode_columns(Table::Bodies, file, &["json"])?)? == index)
+}
+
+fn of_file(file: &bytes::Bytes) -> Result<Option<WordIndex>> {
+    let footer = ParquetMetaDataReader::new().parse_and_finish(file)?;
+    let Some(place) = place(&footer) else { return Ok(None) };
+    let damaged = || Error::Invalid("an index of words is not where the footer says".into());
+    let (Ok(from), Ok(to)) = (usize::try_from(place.start), usize::try_from(place.end)) else {
+        return Err(damaged());
+    };
+    let bytes = file.get(from..to).ok_or_else(damaged)?;
+    WordIndex::read(bytes.to_vec()).map(Some)
+}
+
+impl Snapshot {
+    /// Reads the index of words of a file of bodies; `None` if it has none.
+    ///
+    /// # Errors
+    /// The file cannot be read, or the index is damaged.
+    pub async fn word_index(&self, file: &DataFile) -> Result<Option<WordIndex>> {
+        /// Most footers are shorter.
+        const TAIL_BYTES: u64 = 16 << 10;
+        let table = Table::Bodies.name();
+        let path = Path::from(format!("{table}/{}", file.path));
+        let failed = |error| Error::table(table, error);
+        let mut reader = ParquetMetaDataReader::new();
+        let mut tail = TAIL_BYTES.min(file.bytes);
+        let footer = loop {
+            let range = file.bytes - tail..file.bytes;
+            let bytes = self.store.get_range(&path, range).await.map_err(failed)?;
+            match reader.try_parse_sized(&bytes, file.bytes) {
+                Ok(()) => break reader.finish()?,
+                Err(parquet::errors::ParquetError::NeedMoreData(more)) if tail < file.bytes => {
+                    tail = (more as u64).clamp(tail + 1, file.bytes);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        let Some(place) = place(&footer).filter(|place| place.end <= file.bytes) else {
+            return Ok(None);
+        };
+        let bytes = self.store.get_range(&path, place).await.map_err(failed)?;
+        WordIndex::read(bytes.to_vec()).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, BinaryArray, Int64Array, TimestampMicrosecondArray};
+
+    use super::*;
+    use crate::columns::bodies_schema;
+
+    fn bodies(texts: &[String]) -> RecordBatch {
+        let rows = texts.len();
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from_iter_values(0..rows as i64)),
+            Arc::new(TimestampMicrosecondArray::from_value(0, rows).with_timezone("UTC")),
+            Arc::new(StringViewArray::from(vec!["requestObject"; rows])),
+            Arc::new(texts.iter().map(Some).collect::<StringViewArray>()),
+            Arc::new(BinaryArray::new_null(rows)),
+        ];
+        RecordBatch::try_new(bodies_schema(), columns).unwrap()
+    }
+
+    #[test]
+    fn words_are_found_where_they_stand() {
+        let rows = 3 * BLOCK_ROWS + 7;
+        let text = |row: usize| format!(r#"{{"name":"web-{row}","x":"a\u0026b"}}"#);
+        let batch = bodies(&(0..rows).map(text).collect::<Vec<_>>());
+        let half = rows / 2;
+        let halves = [batch.slice(0, half), batch.slice(half, rows - half)];
+        let index = WordIndex::of(&halves).unwrap();
+        assert_eq!(index, WordIndex::of(&[batch]).unwrap(), "however the rows are cut");
+        let may = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            index.may_hold(&words, rows)
+        };
+        assert_eq!(may(&["web", "name", "b"]), [(rows, true)]);
+        assert_eq!(may(&["web", "u0026b"]), [(rows, false)]);
+        let second = [(BLOCK_ROWS, false), (BLOCK_ROWS, true), (BLOCK_ROWS + 7, false)];
+        assert_eq!(may(&["web", "777"]), second);
+        assert_eq!(may(&[]), [(rows, true)]);
+    }
+
+    #[test]
+    fn damage_is_an_error_and_no_panic() {
+        let index = WordIndex::of(&[bodies(&["a b c".into(), "{}".into()])]).unwrap();
+        for at in 0..LENGTH_BYTES + BinaryFuse8::DESCRIPTOR_LEN {
+            for bit in 0..8 {
+                let mut bytes = index.bytes.clone();
+                bytes[at] ^= 1 << bit;
+                if let Ok(index) = WordIndex::read(bytes) {
+                    index.may_hold(&["a".into()], 2);
+                }
+            }
+        }
+        for end in 1..index.bytes.len() {
+            assert!(WordIndex::read(index.bytes[..end].to_vec()).is_err(), "{end}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            if let Ok(index) = WordIndex::read(bytes) {
+                index.may_hold(&["a".into()], 2_000);
+            }
+        }
+    }
+}
