@@ -16,7 +16,7 @@
 )]
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -116,7 +116,9 @@ impl Engine {
         for file in files.iter().filter(|file| file.stats.twins > 0) {
             match self.cache.marks(file) {
                 Some(marks) => known.push((file.cluster.clone(), marks)),
-                None => drop(unread.insert((file.cluster.clone(), file.stats.seq.0), (file, Vec::new()))),
+                None => drop(
+                    unread.insert((file.cluster.clone(), file.stats.seq.0), (file, Vec::new())),
+                ),
             }
         }
         let in_files = unread.values().map(|(file, _)| {
@@ -267,12 +269,23 @@ impl Engine {
     pub async fn fetch(&self, ids: &[EventId]) -> Result<Vec<Row>> {
         let mut found = HashMap::with_capacity(ids.len());
         for share in ids.chunks(FETCH_MAX) {
-            let batches = self.events().await?.filter(one_of(share))?.collect().await?;
+            let batches = self.events_of(share)?.collect().await?;
             found.extend(Row::all(&batches).map(|row| (row.id(), row)));
         }
         ids.iter()
             .map(|id| found.get(id).cloned().ok_or_else(|| Error::NoEvent(id.clone())))
             .collect()
+    }
+
+    /// The rows of events, read from where they are known to be.
+    pub(crate) fn events_of(&self, ids: &[EventId]) -> Result<DataFrame> {
+        let mut places: HashMap<String, BTreeSet<u64>> = HashMap::new();
+        for id in ids {
+            places.entry(id.cluster.clone()).or_default().insert(id.seq);
+        }
+        let (snapshot, cache) = (self.snapshot.clone(), self.cache.clone());
+        let table = SnapshotTable::with_events(snapshot, cache, places);
+        Ok(self.context.read_table(Arc::new(table))?.filter(one_of(ids))?)
     }
 
     /// Gives back what came in as these events, in the order asked for.
@@ -285,7 +298,7 @@ impl Engine {
     ) -> Result<Vec<Result<(Original, RowBodies), whodid_store::Error>>> {
         let mut found = HashMap::with_capacity(ids.len());
         for share in ids.chunks(FETCH_MAX) {
-            let events = self.events().await?.filter(one_of(share))?.collect().await?;
+            let events = self.events_of(share)?.collect().await?;
             let bodies = self.bodies().await?.filter(one_of(share))?.collect().await?;
             for batch in &events {
                 collect_originals(batch, &bodies, &mut found)?;

@@ -7,6 +7,7 @@ use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::{Expr, lit};
 use whodid_event::Stage;
 use whodid_query::{Known, Query};
+use whodid_store::{DataFile, Snapshot, Table};
 
 use crate::error::Result;
 use crate::filter::{column, instant, mentions, text};
@@ -121,15 +122,22 @@ impl Engine {
         let mut newest_first: Vec<EventId> = Vec::new();
         let mut seen = Seen::default();
         let mut last: Option<(i64, EventId)> = None;
+        let mut windows = Windows::new(self.snapshot());
+        let mut in_window = 0;
         loop {
-            let page = self.page(&filter, last.as_ref(), wanted - newest_first.len()).await?;
-            let is_last = page.rows.len() < page.limit;
-            let matches: Vec<Match> = page.rows.iter().map(Match::of).collect();
-            last = matches.last().map(|found| (found.time, found.id.clone())).or(last);
+            let asked = filter.clone().and(windows.filter());
+            let page = self.page(&asked, last.as_ref(), wanted - newest_first.len()).await?;
+            in_window += page.matches.len();
+            let is_over = page.matches.len() < page.limit;
+            let is_last = is_over && !windows.go_on(in_window);
+            if is_over {
+                in_window = 0;
+            }
+            last = page.matches.last().map(|found| (found.time, found.id.clone())).or(last);
             if by_request {
-                newest_first.extend(self.one_each(matches, &mut seen).await?);
+                newest_first.extend(self.one_each(page.matches, &mut seen).await?);
             } else {
-                newest_first.extend(matches.into_iter().map(|found| found.id));
+                newest_first.extend(page.matches.into_iter().map(|found| found.id));
             }
             if is_last || newest_first.len() >= wanted {
                 break;
@@ -154,14 +162,23 @@ impl Engine {
         let found = self
             .matches(filter, last)
             .await?
-            .select(MATCH_COLUMNS.map(column).to_vec())?
+            .select(["cluster", "seq", "time"].map(column).to_vec())?
             .sort(vec![
                 column("time").sort(false, false),
                 column("cluster").sort(true, false),
                 column("seq").sort(false, false),
             ])?
             .limit(0, Some(limit))?;
-        Ok(Page { rows: Row::all(&found.collect().await?).collect(), limit })
+        let ids: Vec<EventId> = Row::all(&found.collect().await?).map(|row| row.id()).collect();
+        // Columns of texts only of those that were found.
+        let mut matches = HashMap::with_capacity(ids.len());
+        for share in ids.chunks(FETCH_MAX) {
+            let rows = self.events_of(share)?.select(MATCH_COLUMNS.map(column).to_vec())?;
+            let rows = rows.collect().await?;
+            matches.extend(Row::all(&rows).map(|row| (row.id(), Match::of(&row))));
+        }
+        let matches = ids.iter().filter_map(|id| matches.remove(id)).collect();
+        Ok(Page { matches, limit })
     }
 
     async fn matches(&self, filter: &Expr, last: Option<&(i64, EventId)>) -> Result<DataFrame> {
@@ -237,8 +254,77 @@ impl Engine {
     }
 }
 
+/// Spans of time, the newest first, each with about so many events as the one before or some times
+/// as many: whoever wants few rows of many finds them in the first.
+struct Windows {
+    /// The times of the events in each file, and how many there are.
+    files: Vec<(i64, i64, u64)>,
+    from: Option<i64>,
+    until: Option<i64>,
+    rows: u64,
+}
+
+impl Windows {
+    /// About a page of a file: less is not read faster.
+    const FIRST_ROWS: u64 = 20_000;
+    const GROWTH: u64 = 16;
+
+    fn new(snapshot: &Snapshot) -> Self {
+        let times = |file: &DataFile| Some((file.stats.time?, file.stats.rows));
+        let files = snapshot.files(Table::Events).iter().filter_map(times);
+        let files = files.map(|((first, last), rows)| (first, last, rows)).collect();
+        let mut windows = Windows { files, from: None, until: None, rows: Self::FIRST_ROWS };
+        windows.from = windows.begin();
+        windows
+    }
+
+    /// When about so many rows lie before the end; `None` if that is all of them.
+    fn begin(&self) -> Option<i64> {
+        let first = self.files.iter().map(|(first, ..)| *first).min()?;
+        let last = self.files.iter().map(|(_, last, _)| *last).max()?;
+        let (mut low, mut high) = (first, self.until.unwrap_or(last).min(last));
+        if self.rows_since(low) <= self.rows {
+            return None;
+        }
+        while high.saturating_sub(low) > 1_000 {
+            let middle = low.midpoint(high);
+            if self.rows_since(middle) > self.rows { low = middle } else { high = middle }
+        }
+        Some(low)
+    }
+
+    /// About how many rows lie between a time and the end, as if each file had them evenly.
+    fn rows_since(&self, time: i64) -> u64 {
+        let until = self.until.unwrap_or(i64::MAX);
+        let share = |(first, last, rows): &(i64, i64, u64)| {
+            let span = i128::from(*last) - i128::from(*first) + 1;
+            let common = i128::from(until.min(*last)) - i128::from(time.max(*first)) + 1;
+            u64::try_from(i128::from(*rows) * common.max(0) / span).unwrap_or(u64::MAX)
+        };
+        self.files.iter().map(share).fold(0, u64::saturating_add)
+    }
+
+    fn filter(&self) -> Expr {
+        let from = self.from.map(|from| column("time").gt_eq(instant(from)));
+        let until = self.until.map(|until| column("time").lt(instant(until)));
+        from.into_iter().chain(until).reduce(Expr::and).unwrap_or(lit(true))
+    }
+
+    /// Moves to the window before, which is longer unless so many were found that more would be
+    /// looked at again and again; `false` if there is none.
+    fn go_on(&mut self, found: usize) -> bool {
+        let Some(from) = self.from else { return false };
+        if found < PAGE_ROWS / 4 {
+            self.rows = self.rows.saturating_mul(Self::GROWTH);
+        }
+        self.until = Some(from);
+        self.from = self.begin();
+        true
+    }
+}
+
 struct Page {
-    rows: Vec<Row>,
+    matches: Vec<Match>,
     limit: usize,
 }
 

@@ -1,6 +1,7 @@
 //! The tables `events` and `bodies` as DataFusion sees them: the files of a snapshot, pruned by
 //! what is known of them, and the events that are not in a file yet.
 
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -41,24 +42,42 @@ use crate::cache::Cache;
 /// Where the session finds the snapshot's object store.
 pub(crate) const STORE_URL: &str = "whodid://record";
 
+/// Which rows are wanted, as far as it is known where they are; the others may come, too.
+enum Wanted {
+    All,
+    /// Bodies that have all of these words.
+    Words(Vec<String>),
+    Events(HashMap<String, BTreeSet<u64>>),
+}
+
 /// One of the two tables, as a snapshot sees it.
 pub(crate) struct SnapshotTable {
     table: Table,
     snapshot: Snapshot,
     cache: Cache,
     schema: SchemaRef,
-    /// Rows that lack one of these need not be read.
-    words: Vec<String>,
+    wanted: Wanted,
 }
 
 impl SnapshotTable {
     pub(crate) fn new(table: Table, snapshot: Snapshot, cache: Cache) -> Self {
-        SnapshotTable { table, snapshot, cache, schema: table_schema(table), words: Vec::new() }
+        SnapshotTable { table, snapshot, cache, schema: table_schema(table), wanted: Wanted::All }
     }
 
     /// The bodies in which all of some words may stand.
     pub(crate) fn with_words(snapshot: Snapshot, cache: Cache, words: Vec<String>) -> Self {
-        SnapshotTable { words, ..Self::new(Table::Bodies, snapshot, cache) }
+        let wanted = Wanted::Words(words);
+        SnapshotTable { wanted, ..Self::new(Table::Bodies, snapshot, cache) }
+    }
+
+    /// Some events, by cluster and `seq`; of those in memory, all.
+    pub(crate) fn with_events(
+        snapshot: Snapshot,
+        cache: Cache,
+        events: HashMap<String, BTreeSet<u64>>,
+    ) -> Self {
+        let wanted = Wanted::Events(events);
+        SnapshotTable { wanted, ..Self::new(Table::Events, snapshot, cache) }
     }
 
     /// The files that may hold rows for which the predicate holds, the newest first: whoever wants
@@ -129,19 +148,28 @@ impl SnapshotTable {
                 ScalarValue::Date32(Some(time::day(file.stats.received.0))),
             ])
             .with_statistics(Arc::new(statistics(&file_schema(self.table), file)));
-        if self.words.is_empty() {
-            return Ok(Some(partitioned));
-        }
-        let index = self.cache.words(&self.snapshot, file).await;
-        let Some(index) = index.map_err(|error| DataFusionError::External(error.into()))? else {
-            return Ok(Some(partitioned));
+        let runs = match &self.wanted {
+            Wanted::All => return Ok(Some(partitioned)),
+            Wanted::Words(words) if words.is_empty() => return Ok(Some(partitioned)),
+            Wanted::Words(words) => {
+                let index = self.cache.words(&self.snapshot, file).await;
+                match index.map_err(|error| DataFusionError::External(error.into()))? {
+                    Some(index) => {
+                        let rows = usize::try_from(file.stats.rows).unwrap_or(usize::MAX);
+                        index.may_hold(words, rows)
+                    }
+                    None => return Ok(Some(partitioned)),
+                }
+            }
+            Wanted::Events(events) => match events.get(&file.cluster) {
+                Some(seqs) => places(file, seqs),
+                None => return Ok(None),
+            },
         };
-        let rows = usize::try_from(file.stats.rows).unwrap_or(usize::MAX);
-        let runs = index.may_hold(&self.words, rows);
-        if runs.iter().all(|(_, may)| !may) {
+        if runs.iter().all(|(_, is_wanted)| !is_wanted) {
             return Ok(None);
         }
-        let selectors = runs.into_iter().map(|(rows, may)| match may {
+        let selectors = runs.into_iter().map(|(rows, is_wanted)| match is_wanted {
             true => RowSelector::select(rows),
             false => RowSelector::skip(rows),
         });
@@ -266,6 +294,29 @@ impl TableProvider for SnapshotTable {
             _ => UnionExec::try_new(inputs),
         }
     }
+}
+
+/// Where events are in a file, whose rows follow one another: runs of rows, and whether they are
+/// wanted.
+fn places(file: &DataFile, seqs: &BTreeSet<u64>) -> Vec<(usize, bool)> {
+    let (first, last) = file.stats.seq;
+    let mut runs: Vec<(usize, bool)> = Vec::new();
+    let mut at = first;
+    let mut run = |to: u64, is_wanted| {
+        let rows = usize::try_from(to.saturating_sub(at)).unwrap_or(usize::MAX);
+        at = to;
+        match runs.last_mut() {
+            _ if rows == 0 => {}
+            Some(last) if last.1 == is_wanted => last.0 += rows,
+            _ => runs.push((rows, is_wanted)),
+        }
+    };
+    for seq in seqs.range(first..=last) {
+        run(*seq, false);
+        run(seq + 1, true);
+    }
+    run(last + 1, false);
+    runs
 }
 
 /// What is known of one file without opening it, so that a search for the newest rows can leave

@@ -47,6 +47,7 @@ mod sql;
 mod stamping;
 mod tailing;
 mod tls;
+mod upkeep;
 mod webhook;
 
 pub use cosigner::{Cosigner, CosignerSettings, Role, policy_lines};
@@ -196,10 +197,8 @@ impl Server {
         for log in settings.tails {
             tasks.push(tailing::start(log, &settings.data_dir, &app.ingest, is_over.clone())?);
         }
-        if !settings.retained.is_empty() {
-            let retaining = retaining::run(Arc::clone(&app), settings.retained, is_over.clone());
-            tasks.push(tokio::spawn(retaining));
-        }
+        let upkeep = upkeep::run(Arc::clone(&app), settings.retained, is_over.clone());
+        tasks.push(tokio::spawn(upkeep));
         if let Some(url) = &settings.timestamp_authority {
             let stamping = Stamping::new(Arc::clone(&app.writer), url)?;
             tasks.push(tokio::spawn(stamping.run(is_over.clone())));

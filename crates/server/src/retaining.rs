@@ -1,22 +1,16 @@
-//! How long events are kept: rules, warnings before a limit is reached, and letting the oldest go
-//! every hour while the server runs. What may go, and how, is the store's to say.
+//! How long events are kept: rules, warnings before a limit is reached, and letting the oldest go.
+//! What may go, and how, is the store's to say; when it is looked for, [`crate::upkeep`]'s.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
-use tokio::sync::watch;
 use whodid_store::{
     Clock, DataFile, Error, Limit, Plan, Rule, Snapshot, SystemClock, Table, VACUUM_GRACE, Writer,
     check_cluster,
 };
 
 use crate::App;
-
-/// What is too old is looked for so often, and what is too much.
-const PRUNE_EVERY: Duration = Duration::from_hours(1);
-const LOOK_EVERY: Duration = Duration::from_mins(1);
 
 const DAY: i64 = 24 * 3_600 * 1_000_000;
 
@@ -124,26 +118,8 @@ impl Retained {
     }
 }
 
-/// Looks after the limits until the server ends.
-pub(crate) async fn run(app: App, rules: Vec<Retained>, mut shutdown: watch::Receiver<bool>) {
-    let mut looks = 0_u64;
-    let looks_per_prune = PRUNE_EVERY.as_secs() / LOOK_EVERY.as_secs();
-    loop {
-        let is_hour = looks.is_multiple_of(looks_per_prune);
-        look(&app, &rules, is_hour);
-        if is_hour && let Err(error) = prune(&app.writer, &rules).await {
-            tracing::error!(%error, "what is too old cannot be deleted");
-        }
-        looks += 1;
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-            _ = shutdown.wait_for(|is_over| *is_over) => return,
-        }
-    }
-}
-
 /// Lets the oldest go.
-async fn prune(writer: &Arc<Writer>, rules: &[Retained]) -> Result<(), Error> {
+pub(crate) async fn prune(writer: &Arc<Writer>, rules: &[Retained]) -> Result<(), Error> {
     let plans = writer.retention(|cluster| Retained::rule(rules, cluster), SystemClock.now())?;
     for plan in plans {
         let Plan { cluster, table, from, to, held_by, .. } = &plan;
@@ -160,7 +136,10 @@ async fn prune(writer: &Arc<Writer>, rules: &[Retained]) -> Result<(), Error> {
 }
 
 /// Looks which clusters are full, and warns of those that will be.
-fn look(app: &App, rules: &[Retained], may_warn: bool) {
+pub(crate) fn look(app: &App, rules: &[Retained], may_warn: bool) {
+    if rules.is_empty() {
+        return;
+    }
     let snapshot = app.writer.snapshot();
     let clusters: BTreeSet<&str> =
         snapshot.files(Table::Events).iter().map(|file| &*file.cluster).collect();

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
@@ -45,20 +46,70 @@ pub struct Report {
     pub files_deleted: usize,
 }
 
-/// Compacts both tables.
-pub(crate) async fn run(writing: Writing<'_>) -> Result<Report> {
+/// Which segments are merged.
+pub(crate) enum Which {
+    /// All that gain by it.
+    All,
+    /// Those to which no more will come soon.
+    Settling {
+        /// The date of today, `2026-01-02`.
+        today: String,
+    },
+}
+
+/// So many segments of today are merged although more will come.
+const MANY_FILES: usize = 16;
+
+impl Which {
+    /// The groups that become one, of those that would gain by it.
+    fn of(&self, files: &[DataFile]) -> Vec<Vec<DataFile>> {
+        let mut groups = groups(files);
+        let Which::Settling { today } = self else { return groups };
+        let goes_on: HashMap<&str, u64> = files
+            .iter()
+            .filter(|file| file.day >= *today)
+            .map(|file| (&*file.cluster, file.stats.seq.1))
+            .fold(HashMap::new(), |mut last, (cluster, seq)| {
+                let known = last.entry(cluster).or_default();
+                *known = seq.max(*known);
+                last
+            });
+        groups.retain(|group| {
+            let is_last = group.last().is_some_and(|file| {
+                goes_on.get(&*file.cluster).is_some_and(|last| file.stats.seq.1 >= *last)
+            });
+            !is_last || group.len() >= MANY_FILES
+        });
+        groups
+    }
+}
+
+/// Compacts both tables. After each merge, `goes_on` is told how long it took.
+pub(crate) async fn run<F: Future<Output = bool>>(
+    writing: Writing<'_>,
+    which: &Which,
+    mut goes_on: impl FnMut(Duration) -> F,
+) -> Result<Report> {
     let mut report = Report::default();
     let files = Arc::clone(&writing.shared.lock().files);
     let sealed = Sealed::of(&writing)?;
     // Bodies first: their order is taken from the events of the same leaves, whatever file these
     // are in.
-    for group in groups(&covered(&files)) {
+    for group in which.of(&covered(&files)) {
+        let began = Instant::now();
         let merged = merge_bodies(&sealed, &files.events, &group).await?;
         replace(&writing, Table::Bodies, &group, merged, &mut report).await?;
+        if !goes_on(began.elapsed()).await {
+            return Ok(report);
+        }
     }
-    for group in groups(&files.events) {
+    for group in which.of(&files.events) {
+        let began = Instant::now();
         let merged = merge_events(&sealed, &group).await?;
         replace(&writing, Table::Events, &group, merged, &mut report).await?;
+        if !goes_on(began.elapsed()).await {
+            return Ok(report);
+        }
     }
     report.files_deleted = vacuum(&writing, GRACE).await?;
     Ok(report)

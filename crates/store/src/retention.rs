@@ -257,6 +257,7 @@ impl Writer {
     /// # Errors
     /// A hold forbids it, or the disk refuses; it can be repeated then.
     pub async fn let_go(&self, plan: &Plan, reason: &str) -> Result<()> {
+        let _alone = self.upkeep.lock().await;
         self.check_holds(plan)?;
         match plan.table {
             Table::Events => self.prune(plan, reason).await,

@@ -8,8 +8,8 @@
 use std::collections::HashSet;
 
 use arrow::array::{Array, RecordBatch, StringViewArray};
-use object_store::path::Path;
 use object_store::ObjectStoreExt;
+use object_store::path::Path;
 use parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataReader};
 use whodid_event::words;
 use xorf::{BinaryFuse8, BinaryFuse8Ref, DmaSerializable, Filter, FilterRef};

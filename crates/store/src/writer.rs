@@ -2,9 +2,11 @@
 //! append with. The work is done by the sequencer and the flusher.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::ready;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::futures::Notified;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -28,7 +30,7 @@ use crate::recover::{self, Recovered, Watermarks};
 use crate::sequencer::{Receipt, Request, Sequence, Sequencer};
 use crate::snapshot::Snapshot;
 use crate::table::{BODIES, DeltaLog, EVENTS, TableLog};
-use crate::{compact, rebuild};
+use crate::{compact, rebuild, segment};
 
 /// How many requests may wait for the sequencer before their senders wait.
 const REQUESTS_MAX: usize = 64;
@@ -61,6 +63,9 @@ pub struct Writer {
     ledger: Handle,
     ledger_thread: Option<JoinHandle<()>>,
     tables: Arc<Mutex<Tables>>,
+    /// Whoever replaces files or lets them go holds it, so that nobody replaces what went.
+    pub(crate) upkeep: Mutex<()>,
+    clock: Arc<dyn Clock>,
     preparer: Preparer,
     pub(crate) descriptor: Descriptor,
     pub(crate) store: DiskStore,
@@ -143,7 +148,7 @@ impl Writer {
             store: store.clone(),
             disk: Arc::clone(&disk),
             limits: options.limits,
-            clock: options.clock,
+            clock: Arc::clone(&options.clock),
             ledger: ledger.clone(),
             requests: requests.downgrade(),
             uncovered: None,
@@ -157,6 +162,8 @@ impl Writer {
             ledger,
             ledger_thread: Some(ledger_thread),
             tables,
+            upkeep: Mutex::default(),
+            clock: options.clock,
             preparer,
             descriptor,
             store,
@@ -265,7 +272,22 @@ impl Writer {
     /// # Errors
     /// The disk refuses; what was merged so far stays merged.
     pub async fn compact(&self) -> Result<compact::Report> {
-        compact::run(self.writing()).await
+        let _alone = self.upkeep.lock().await;
+        compact::run(self.writing(), &compact::Which::All, |_| ready(true)).await
+    }
+
+    /// Merges segments to which no more will come soon: what a server does beside its work. After
+    /// each merge, `goes_on` is told how long it took, and decides.
+    ///
+    /// # Errors
+    /// As [`compact`](Self::compact).
+    pub async fn compact_settling<F: Future<Output = bool>>(
+        &self,
+        goes_on: impl FnMut(Duration) -> F,
+    ) -> Result<compact::Report> {
+        let _alone = self.upkeep.lock().await;
+        let today = segment::day_text(self.clock.now());
+        compact::run(self.writing(), &compact::Which::Settling { today }, goes_on).await
     }
 
     pub(crate) fn writing(&self) -> compact::Writing<'_> {
