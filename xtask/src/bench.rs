@@ -1,30 +1,37 @@
-//! `cargo xtask bench`: imports a million events, compacts and queries them, beside ClickHouse with
-//! the same file in the same run, and fails if the import is slower or bigger than it may be.
+//! `cargo xtask bench`: a corpus is taken in, settles and is asked about, by us and by peers with the
+//! same file in the same run. Answers are compared before times count. It fails where a bar is
+//! missed that was asked for; how peers work is in `bench::peers`.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 
 use crate::calibration::Calibration;
-use crate::measure::{self, Usage};
+use crate::measure::Usage;
 use crate::product::Record;
-use crate::{cache, corpus, repository};
+use crate::{cache, command, corpus, repository};
+
+mod peers;
+mod questions;
+
+use peers::{Answer, Figures, Peer, Task};
 
 /// Resident memory during the import, in bytes.
 const PEAK_BYTES_MAX: u64 = 1 << 30;
 
-/// What the peer is made of.
-const PEER: [&str; 2] = ["chdb==4.4.0", "chdb-core==26.9.0"];
+/// What `--large` takes in.
+const LARGE_EVENTS: u64 = 10_000_000;
 
-/// Measure the import of many events, and a peer with the same.
+/// Measure the product and its peers on the same events.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[arg(long, default_value_t = 1_000_000)]
     events: u64,
-    /// Of the generator.
+    /// Ten million events.
+    #[arg(long, conflicts_with = "events")]
+    large: bool,
+    /// Of the generator, and of what is asked about.
     #[arg(long, default_value_t = 7)]
     seed: u64,
     /// Fail below this speed; what no machine reaches is the negative control.
@@ -36,91 +43,174 @@ pub(crate) struct Args {
     /// Fail if a core verifies fewer events in a second.
     #[arg(long, value_name = "EVENTS", default_value_t = 60_000)]
     require_verified_per_second: u64,
-    /// Measure only ourselves.
+    /// Fail if a question takes longer than the fastest peer that keeps the data queryable.
     #[arg(long)]
+    require_fastest: bool,
+    /// Who takes part beside us; everybody if left out.
+    #[arg(long, value_enum)]
+    peer: Vec<Peer>,
+    /// Measure only ourselves.
+    #[arg(long, conflicts_with = "peer")]
     without_peer: bool,
+    /// Leave one line out of one of our answers: the comparison has to notice.
+    #[arg(long = "break")]
+    is_broken: bool,
+    /// Write the tables to `bench/RESULTS.md`.
+    #[arg(long)]
+    save: bool,
 }
 
-/// The figures of one of the two.
-struct Figures {
-    name: &'static str,
-    import: Usage,
-    imported_bytes: u64,
-    settle: Usage,
-    settled_bytes: u64,
-    queries: Vec<Duration>,
-    /// Of us alone.
-    verify: Option<Usage>,
+impl Args {
+    fn peers(&self) -> Vec<Peer> {
+        if self.without_peer {
+            return Vec::new();
+        }
+        match self.peer.as_slice() {
+            [] => vec![Peer::VictoriaLogs, Peer::Clickhouse, Peer::Duckdb, Peer::Zstd],
+            chosen => chosen.to_vec(),
+        }
+    }
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let folder = cache::folder()?.join("bench");
     let record = Record::fresh(&folder)?;
     let file = folder.join("events.jsonl");
-    let corpus = corpus::write(&file, args.seed, args.events, false)?;
+    let events = if args.large { LARGE_EVENTS } else { args.events };
+    let mut corpus = corpus::write(&file, args.seed, events, false)?;
+    corpus.events += questions::plant(&file, args.seed)?;
+    let literals = questions::draw(&file, args.seed)?.to_string();
+    println!("asked about {literals}");
     let calibration = Calibration::measure(&file, &folder)?;
     println!("{calibration}");
-    let ours = ours(&record, &file, corpus)?;
-    let peer = (!args.without_peer).then(|| peer(&folder, &file)).transpose()?;
+    let task = Task { folder: &folder, file: &file, literals: &literals };
+    let mut all = vec![peers::ours(&record, &task, corpus)?];
+    if args.is_broken {
+        drop_a_line(&mut all);
+    }
+    for peer in args.peers() {
+        all.push(peers::run(peer, &task)?);
+    }
     fs::remove_file(&file)?;
-    let both: Vec<&Figures> = std::iter::once(&ours).chain(&peer).collect();
-    println!("\n{} events, seed {}; {calibration}\n", args.events, args.seed);
-    println!("{}", table(&both, args.events));
-    let speed = per_second(args.events, ours.import.wall);
+    let events = corpus.events;
+    let tables = format!("{}\n\n{}", table(&all, events), asked(&all));
+    println!("\n{events} events, seed {}; {calibration}\n\n{tables}", args.seed);
+    if args.save {
+        save(args, events, &calibration, &tables)?;
+    }
+    compare(&all)?;
+    check(args, &all, events)
+}
+
+/// The control of the comparison.
+fn drop_a_line(all: &mut [Figures]) {
+    let answers = all.iter_mut().flat_map(|it| it.answers.iter_mut().flatten());
+    let longest = answers.max_by_key(|answer| answer.answer.len());
+    longest.and_then(|answer| answer.answer.pop());
+}
+
+/// All that answer have to say the same.
+fn compare(all: &[Figures]) -> anyhow::Result<()> {
+    let mut compared = 0;
+    let mut faults = Vec::new();
+    for (question, title) in questions::TITLES.iter().enumerate() {
+        let said = |it: &Figures| it.answers.get(question).cloned().flatten();
+        let given: Vec<(&str, Answer)> =
+            all.iter().filter_map(|it| Some((it.name, said(it)?))).collect();
+        // Who only counts lines of a file gives none.
+        let mut given = given.iter().filter(|(_, said)| said.answer != [""; 0] || question == 10);
+        let Some((first, one)) = given.next() else { continue };
+        for (name, other) in given.filter(|(name, _)| !name.starts_with("zstd")) {
+            compared += 1;
+            if one.answer != other.answer {
+                let lines = [one.answer.len(), other.answer.len()];
+                faults.push(format!("{title}: {first} and {name} differ, {lines:?} lines"));
+            }
+        }
+    }
+    println!("{compared} answers of peers compared with ours");
+    ensure!(faults.is_empty(), "{}", faults.join("\n"));
+    Ok(())
+}
+
+fn check(args: &Args, all: &[Figures], events: u64) -> anyhow::Result<()> {
+    let Some((ours, peers)) = all.split_first() else { return Ok(()) };
+    let speed = per_second(events, ours.import.wall);
     let least = args.require_events_per_second;
     ensure!(speed >= least, "{speed} events/s, at least {least} are asked for");
-    let ledger = u64::try_from(ours.import.ledger.as_nanos())? / args.events;
+    let ledger = u64::try_from(ours.import.ledger.as_nanos())? / events;
     let most = args.require_ledger_ns;
     ensure!(ledger > 0 && ledger <= most, "the ledger took {ledger} ns an event, at most {most}");
-    let verified = per_second(args.events, ours.verify.unwrap_or_default().cpu);
+    let verified = per_second(events, ours.verify.unwrap_or_default().cpu);
     let least = args.require_verified_per_second;
     ensure!(verified >= least, "{verified} events/s verified, at least {least} are asked for");
     let peak = ours.import.peak_bytes;
     ensure!(peak < PEAK_BYTES_MAX, "{peak} bytes resident, fewer than {PEAK_BYTES_MAX} asked for");
+    if args.require_fastest {
+        let slow: Vec<&str> = (0..questions::COUNT)
+            .filter(|question| {
+                let fastest = fastest(peers, *question);
+                fastest.is_some_and(|fastest| warm(ours, *question) > Some(fastest))
+            })
+            .filter_map(|question| questions::TITLES.get(question).copied())
+            .collect();
+        ensure!(slow.is_empty(), "a peer is faster at {}", slow.join(", "));
+    }
     Ok(())
 }
 
-fn ours(record: &Record, file: &Path, corpus: corpus::Corpus) -> anyhow::Result<Figures> {
-    let import = record.import(file, "default")?;
-    let imported_bytes = record.settled_bytes()?;
-    let (settle, _) = record.run(&["compact"])?;
-    let settled_bytes = record.settled_bytes()?;
-    let (found, rare) = record.search("default")?;
-    ensure!(found == corpus.found, "{found} of {} requests found", corpus.found);
-    let (word, _) = record.run(&["search", "body:hostPID", "--limit", "0", "-o", "name"])?;
-    let queries = vec![rare, word.wall];
-    let (verify, verified) = record.run(&["verify"])?;
-    ensure!(verified.contains(&format!("read {} events", corpus.events)), "{verified}");
-    let verify = Some(verify);
-    Ok(Figures { name: "whodid", import, imported_bytes, settle, settled_bytes, queries, verify })
+fn warm(it: &Figures, question: usize) -> Option<f64> {
+    it.answers.get(question)?.as_ref().map(Answer::warm)
 }
 
-fn peer(folder: &Path, file: &Path) -> anyhow::Result<Figures> {
-    let python = cache::python(&PEER)?;
-    let data = folder.join("clickhouse");
-    if data.try_exists()? {
-        fs::remove_dir_all(&data)?;
+/// The fastest of those that keep the data queryable.
+fn fastest(peers: &[Figures], question: usize) -> Option<f64> {
+    let keep =
+        peers.iter().filter(|it| it.import.wall > Duration::ZERO && !it.name.contains("zstd"));
+    keep.filter_map(|it| warm(it, question)).min_by(f64::total_cmp)
+}
+
+/// The questions, and how long each took: warm, and in parentheses the first time.
+fn asked(all: &[Figures]) -> String {
+    let names = all.iter().map(|it| it.name.to_owned());
+    let titles = names.chain(["us : the fastest peer".to_owned()]).collect();
+    let mut lines = vec![line("ms, warm (cold)", titles), "|---".repeat(all.len() + 2) + "|"];
+    let mut product = (0.0, 0_u32);
+    for (question, title) in questions::TITLES.iter().enumerate() {
+        let cell = |it: &Figures| match it.answers.get(question).and_then(Option::as_ref) {
+            Some(answer) => format!("{:.1} ({:.1})", answer.warm(), answer.cold()),
+            None => "-".to_owned(),
+        };
+        let mut cells: Vec<String> = all.iter().map(cell).collect();
+        let ours = all.first().and_then(|it| warm(it, question));
+        let ratio = ours.zip(fastest(all.get(1..).unwrap_or_default(), question));
+        cells.push(ratio.map_or_else(|| "-".to_owned(), |(us, peer)| format!("{:.2}", us / peer)));
+        if let Some(ratio) = ours.zip(all.get(1).and_then(|it| warm(it, question))) {
+            product = (product.0 + (ratio.1 / ratio.0).ln(), product.1 + 1);
+        }
+        lines.push(line(title, cells));
     }
-    let script = repository::root().join("bench/clickhouse.py");
-    let run = |action: &str, file: Option<&Path>| {
-        let mut command = Command::new(&python);
-        command.arg(&script).arg(action).arg(&data).args(file);
-        measure::run(&mut command, folder)
-    };
-    let (import, imported) = run("load", Some(file))?;
-    let (settle, settled) = run("settle", None)?;
-    let (_, millis) = run("query", None)?;
-    let bytes = |printed: String| printed.trim().parse().context("the peer printed no number");
-    let millis = millis.lines().map(str::parse::<f64>).collect::<Result<Vec<_>, _>>()?;
-    Ok(Figures {
-        name: "ClickHouse (chdb)",
-        import,
-        imported_bytes: bytes(imported)?,
-        settle,
-        settled_bytes: bytes(settled)?,
-        queries: millis.into_iter().map(|millis| Duration::from_secs_f64(millis / 1e3)).collect(),
-        verify: None,
-    })
+    if product.1 > 0 {
+        let mean = (product.0 / f64::from(product.1)).exp();
+        let name = all.get(1).map_or("", |it| it.name);
+        lines.push(format!("\nGeometric mean: {mean:.2} times as fast as {name}."));
+    }
+    lines.join("\n")
+}
+
+fn line(first: &str, cells: Vec<String>) -> String {
+    format!("| {first} | {} |", cells.join(" | "))
+}
+
+fn save(args: &Args, events: u64, calibration: &Calibration, tables: &str) -> anyhow::Result<()> {
+    let today = command::output(std::process::Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
+    let text = format!(
+        "# Results\n\n{}, {events} events, seed {}, on 2 cores ({calibration}), by\n\
+         `cargo xtask bench --events {events} --save`.\n\n{tables}\n",
+        today.trim(),
+        args.seed
+    );
+    Ok(fs::write(repository::root().join("bench/RESULTS.md"), text)?)
 }
 
 /// A row of the table: what it is, and how to read it from the figures of one.
@@ -135,15 +225,14 @@ const ROWS: [Row; 11] = [
     ("compaction, CPU µs per event", |it, events| per_event(it.settle.cpu, events)),
     ("compaction, peak resident MiB", |it, _| (it.settle.peak_bytes >> 20).to_string()),
     ("bytes per event, compacted", |it, events| ratio(it.settled_bytes, events)),
-    ("deletions in a namespace, ms, cold", |it, _| millis(it.queries.first())),
-    ("a rare word in bodies, ms, cold", |it, _| millis(it.queries.get(1))),
+    ("deletions in a namespace, a program for it, ms", |it, _| millis(it.started.first())),
+    ("a word in bodies, a program for it, ms", |it, _| millis(it.started.get(1))),
     ("verify, CPU µs per event", |it, events| {
         own(it.verify, it.verify.unwrap_or_default().cpu, events)
     }),
 ];
 
-fn table(all: &[&Figures], events: u64) -> String {
-    let line = |first: &str, cells: Vec<String>| format!("| {first} | {} |", cells.join(" | "));
+fn table(all: &[Figures], events: u64) -> String {
     let names = all.iter().map(|it| it.name.to_owned()).collect();
     let mut lines = vec![line("", names), "|---".repeat(all.len() + 1) + "|"];
     for (what, cell) in ROWS {
@@ -159,7 +248,7 @@ fn table(all: &[&Figures], events: u64) -> String {
     reason = "a speed, rounded down"
 )]
 fn per_second(events: u64, wall: Duration) -> u64 {
-    (events as f64 / wall.as_secs_f64()) as u64
+    (events as f64 / wall.as_secs_f64().max(1e-9)) as u64
 }
 
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
@@ -176,8 +265,8 @@ fn own(verify: Option<Usage>, cpu: Duration, events: u64) -> String {
     verify.map_or_else(|| "-".to_owned(), |_| per_event(cpu, events))
 }
 
-fn millis(time: Option<&Duration>) -> String {
-    time.map_or_else(|| "-".to_owned(), |time| time.as_millis().to_string())
+fn millis(time: Option<&f64>) -> String {
+    time.map_or_else(|| "-".to_owned(), |time| format!("{time:.0}"))
 }
 
 #[cfg(test)]
@@ -198,10 +287,10 @@ mod tests {
             imported_bytes: 100_000,
             settle: usage(10, 6 << 20),
             settled_bytes: 55_555,
-            queries: vec![Duration::from_millis(7)],
-            verify: None,
+            started: vec![7.0],
+            ..Figures::default()
         };
-        let table = table(&[&figures("a"), &figures("b")], 1_000);
+        let table = table(&[figures("a"), figures("b")], 1_000);
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines[..2], ["|  | a | b |", "|---|---|---|"]);
         assert_eq!(lines[2], "| import, events/s | 50000 | 50000 |");

@@ -12,17 +12,40 @@ const UUID_PARTS: [usize; 5] = [8, 4, 4, 4, 12];
 /// Calls `take` with each word of a text, in its order.
 pub fn each(text: &str, mut take: impl FnMut(&str)) {
     let lower = text.to_ascii_lowercase();
-    let mut rest = &*lower;
+    let mut at = 0;
     loop {
-        rest = rest.trim_start_matches(|c: char| !c.is_alphanumeric());
-        let end = uuid_length(rest).unwrap_or_else(|| word_length(rest));
-        let (word, behind) = rest.split_at(end);
-        if word.is_empty() {
-            return;
+        at = run(&lower, at, false);
+        let mut end = run(&lower, at, true);
+        // Only a run of so many digits can be the beginning of one.
+        if end - at == UUID_PARTS[0] && lower.as_bytes().get(end) == Some(&b'-') {
+            let rest = lower.get(at..).unwrap_or_default();
+            end = uuid_length(rest).map_or(end, |length| at + length);
         }
-        take(word);
-        rest = behind;
+        match lower.get(at..end) {
+            None | Some("") => return,
+            Some(word) => take(word),
+        }
+        at = end;
     }
+}
+
+/// Where a run of characters ends that are letters and digits, or none of them.
+fn run(text: &str, from: usize, of_words: bool) -> usize {
+    let bytes = text.as_bytes();
+    let mut at = from;
+    while let Some(byte) = bytes.get(at) {
+        let (is_of_word, length) = if byte.is_ascii() {
+            (byte.is_ascii_alphanumeric(), 1)
+        } else {
+            let c = text.get(at..).and_then(|rest| rest.chars().next());
+            c.map_or((false, 1), |c| (c.is_alphanumeric(), c.len_utf8()))
+        };
+        if is_of_word != of_words {
+            break;
+        }
+        at += length;
+    }
+    at
 }
 
 /// The words of a part of a pattern that stand whole in every text in which the part occurs.
@@ -58,10 +81,6 @@ fn uuid_length(text: &str) -> Option<usize> {
     (is_whole && parts.next().is_none() && ends).then_some(LENGTH)
 }
 
-fn word_length(text: &str) -> usize {
-    text.find(|c: char| !c.is_alphanumeric()).unwrap_or(text.len())
-}
-
 /// Replaces JSON's escapes by what they stand for; structure stays. Half surrogates become U+FFFD.
 pub fn unescaped(json: &str) -> Cow<'_, str> {
     if memchr::memchr(b'\\', json.as_bytes()).is_none() {
@@ -69,9 +88,12 @@ pub fn unescaped(json: &str) -> Cow<'_, str> {
     }
     let mut out = String::with_capacity(json.len());
     let mut rest = json;
-    while let Some((plain, escaped)) = rest.split_once('\\') {
+    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
+        let (plain, escaped) = rest.split_at(at);
         out.push_str(plain);
         let mut chars = escaped.chars();
+        // The backslash itself.
+        chars.next();
         match chars.next() {
             Some('u') => {
                 let (c, behind) = code_point(chars.as_str());

@@ -99,7 +99,7 @@ async fn written(
     parts: &mpsc::Sender<Part>,
 ) -> whodid_engine::Result<()> {
     let out = Out::default();
-    let mut sink = Sink::new(format, &answer.schema(), out.clone())?;
+    let mut sink = Sink::new(format, &answer.schema(), Box::new(out.clone()))?;
     while let Some(batch) = answer.next().await? {
         sink.write(&batch)?;
         if parts.send(Ok(out.take())).await.is_err() {

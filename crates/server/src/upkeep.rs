@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::App;
@@ -44,11 +45,11 @@ async fn is_awake_after(time: Duration, shutdown: &mut watch::Receiver<bool>) ->
 
 /// Merges segments, half of the time at most.
 async fn merge(app: &App, shutdown: &watch::Receiver<bool>) {
-    let rest = |took| {
+    let mut rest = |took| -> BoxFuture<'static, bool> {
         let mut shutdown = shutdown.clone();
-        async move { is_awake_after(took, &mut shutdown).await }
+        Box::pin(async move { is_awake_after(took, &mut shutdown).await })
     };
-    match app.writer.compact_settling(rest).await {
+    match app.writer.compact_settling(&mut rest).await {
         Ok(report) if report.files_before > 0 => tracing::info!(
             files_before = report.files_before,
             files_after = report.files_after,

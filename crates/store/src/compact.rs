@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use chrono::TimeDelta;
+use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 
 use crate::disk::Disk;
@@ -45,6 +46,9 @@ pub struct Report {
     /// How many files were deleted that no snapshot lists any more.
     pub files_deleted: usize,
 }
+
+/// Is told how long a merge took, and decides whether there is to be another.
+pub type GoesOn<'a> = dyn FnMut(Duration) -> BoxFuture<'static, bool> + Send + 'a;
 
 /// Which segments are merged.
 pub(crate) enum Which {
@@ -85,10 +89,10 @@ impl Which {
 }
 
 /// Compacts both tables. After each merge, `goes_on` is told how long it took.
-pub(crate) async fn run<F: Future<Output = bool>>(
+pub(crate) async fn run(
     writing: Writing<'_>,
     which: &Which,
-    mut goes_on: impl FnMut(Duration) -> F,
+    goes_on: &mut GoesOn<'_>,
 ) -> Result<Report> {
     let mut report = Report::default();
     let files = Arc::clone(&writing.shared.lock().files);

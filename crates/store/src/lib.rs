@@ -61,7 +61,7 @@ pub use batch::{
 };
 pub use chunk::Chunk;
 pub use clock::{Clock, SystemClock};
-pub use compact::{GRACE as VACUUM_GRACE, Report as CompactionReport};
+pub use compact::{GRACE as VACUUM_GRACE, GoesOn, Report as CompactionReport};
 pub use descriptor::{Descriptor, FORMAT};
 pub use entries::{Disclosed, Disclosure};
 pub use error::{Error, Result};

@@ -176,6 +176,9 @@ struct Said {
     standing: Standing,
 }
 
+/// Is told how many events of how many were read.
+type Progress<'a> = dyn FnMut(u64, u64) + Send + 'a;
+
 /// What is to be verified.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wanted<'a> {
@@ -194,7 +197,15 @@ impl Reader {
     pub async fn verify(
         &self,
         wanted: Wanted<'_>,
-        progress: impl FnMut(u64, u64) + Send,
+        mut progress: impl FnMut(u64, u64) + Send,
+    ) -> Result<Verification> {
+        self.verify_telling(wanted, &mut progress).await
+    }
+
+    async fn verify_telling(
+        &self,
+        wanted: Wanted<'_>,
+        progress: &mut Progress<'_>,
     ) -> Result<Verification> {
         let detects_rewriting = wanted.policy.is_some();
         let mut verification = Verification { detects_rewriting, ..Verification::default() };

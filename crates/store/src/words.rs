@@ -5,8 +5,6 @@
 //! Like every column that can be made again, an index is never the only witness of anything: it is
 //! made of the rows alone, `verify` makes it anew, and a file without one is read whole.
 
-use std::collections::HashSet;
-
 use arrow::array::{Array, RecordBatch, StringViewArray};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -49,16 +47,14 @@ impl WordIndex {
     /// Makes the index of rows in the order of their file.
     pub(crate) fn of(batches: &[RecordBatch]) -> Result<Self> {
         let mut bytes = Vec::new();
-        let mut seen = HashSet::new();
+        let mut seen = Seen::new();
         let mut rows = 0;
         for batch in batches {
             let bodies: &StringViewArray = typed(batch, "json")?;
             for row in 0..bodies.len() {
                 if bodies.is_valid(row) {
                     let text = words::unescaped(bodies.value(row));
-                    words::each(&text, |word| {
-                        seen.insert(hash(word));
-                    });
+                    words::each(&text, |word| seen.add(hash(word)));
                 }
                 rows += 1;
                 if rows % BLOCK_ROWS == 0 {
@@ -124,12 +120,50 @@ impl WordIndex {
     }
 }
 
+/// The words of a block, by their hashes.
+struct Seen {
+    hashes: Vec<u64>,
+    /// The newest hash of each place: most words have come a moment ago.
+    newest: Vec<u64>,
+}
+
+impl Seen {
+    const PLACES: usize = 1 << 13;
+
+    fn new() -> Self {
+        Seen { hashes: Vec::new(), newest: Self::nothing() }
+    }
+
+    /// In each place what belongs into the next.
+    fn nothing() -> Vec<u64> {
+        (1..=Self::PLACES as u64).collect()
+    }
+
+    fn add(&mut self, hash: u64) {
+        let place = usize::try_from(hash % Self::PLACES as u64).unwrap_or_default();
+        match self.newest.get_mut(place) {
+            Some(newest) if *newest == hash => {}
+            Some(newest) => {
+                *newest = hash;
+                self.hashes.push(hash);
+            }
+            None => {}
+        }
+    }
+
+    /// Each once, in ascending order: the same rows give the same filter.
+    fn take(&mut self) -> Vec<u64> {
+        self.newest = Self::nothing();
+        let mut hashes = std::mem::take(&mut self.hashes);
+        hashes.sort_unstable();
+        hashes.dedup();
+        hashes
+    }
+}
+
 /// Appends the filter of a block. A block without words has the filter of no word.
-fn append(bytes: &mut Vec<u8>, seen: &mut HashSet<u64>) -> Result<()> {
-    let mut hashes: Vec<u64> = seen.drain().collect();
-    // The same rows give the same bytes.
-    hashes.sort_unstable();
-    let Ok(filter) = BinaryFuse8::try_from(&hashes) else {
+fn append(bytes: &mut Vec<u8>, seen: &mut Seen) -> Result<()> {
+    let Ok(filter) = BinaryFuse8::try_from(&seen.take()) else {
         bytes.extend([0; LENGTH_BYTES]);
         return Ok(());
     };

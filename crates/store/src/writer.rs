@@ -6,7 +6,6 @@ use std::future::ready;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::sync::futures::Notified;
 use tokio::sync::{Mutex, mpsc, oneshot};
@@ -14,6 +13,7 @@ use whodid_event::redact::RuleSet;
 
 use crate::batch::{Batch, Preparer};
 use crate::clock::{Clock, SystemClock};
+use crate::compact::GoesOn;
 use crate::dedupe::{WINDOW_MICROS, Window};
 use crate::descriptor::Descriptor;
 use crate::disk::{Disk, RealDisk};
@@ -273,7 +273,7 @@ impl Writer {
     /// The disk refuses; what was merged so far stays merged.
     pub async fn compact(&self) -> Result<compact::Report> {
         let _alone = self.upkeep.lock().await;
-        compact::run(self.writing(), &compact::Which::All, |_| ready(true)).await
+        compact::run(self.writing(), &compact::Which::All, &mut |_| Box::pin(ready(true))).await
     }
 
     /// Merges segments to which no more will come soon: what a server does beside its work. After
@@ -281,10 +281,7 @@ impl Writer {
     ///
     /// # Errors
     /// As [`compact`](Self::compact).
-    pub async fn compact_settling<F: Future<Output = bool>>(
-        &self,
-        goes_on: impl FnMut(Duration) -> F,
-    ) -> Result<compact::Report> {
+    pub async fn compact_settling(&self, goes_on: &mut GoesOn<'_>) -> Result<compact::Report> {
         let _alone = self.upkeep.lock().await;
         let today = segment::day_text(self.clock.now());
         compact::run(self.writing(), &compact::Which::Settling { today }, goes_on).await

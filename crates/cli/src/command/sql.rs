@@ -89,7 +89,7 @@ async fn table(answer: &mut Answer, has_headers: bool) -> Result<(), Failure> {
 
 async fn write(answer: &mut Answer, format: Format) -> Result<(), Failure> {
     let out = std::io::BufWriter::new(std::io::stdout());
-    let mut sink = Sink::new(format, &answer.schema(), out)?;
+    let mut sink = Sink::new(format, &answer.schema(), Box::new(out))?;
     while let Some(batch) = answer.next().await? {
         sink.write(&batch)?;
     }

@@ -29,23 +29,26 @@ pub enum Format {
     Arrow,
 }
 
-/// Writes an answer, rows as they come.
-pub struct Sink<W: Write + Send>(Kind<W>);
+/// Where an answer goes. Not a parameter: these writers would be compiled for each.
+type Out = Box<dyn Write + Send>;
 
-enum Kind<W: Write + Send> {
-    Csv(Box<CsvWriter<W>>),
-    Json(ArrayWriter<W>),
-    Jsonl(LineDelimitedWriter<W>),
-    Parquet(Box<ArrowWriter<W>>),
-    Arrow(Box<StreamWriter<W>>),
+/// Writes an answer, rows as they come.
+pub struct Sink(Kind);
+
+enum Kind {
+    Csv(Box<CsvWriter<Out>>),
+    Json(ArrayWriter<Out>),
+    Jsonl(LineDelimitedWriter<Out>),
+    Parquet(Box<ArrowWriter<Out>>),
+    Arrow(Box<StreamWriter<Out>>),
 }
 
-impl<W: Write + Send> Sink<W> {
+impl Sink {
     /// Begins to write rows of these columns.
     ///
     /// # Errors
     /// The columns have no such format, or nothing can be written.
-    pub fn new(format: Format, schema: &SchemaRef, out: W) -> Result<Self> {
+    pub fn new(format: Format, schema: &SchemaRef, out: Out) -> Result<Self> {
         Ok(Sink(match format {
             Format::Csv => Kind::Csv(Box::new(CsvBuilder::new().with_header(true).build(out))),
             Format::Json => Kind::Json(ArrayWriter::new(out)),

@@ -8,7 +8,7 @@ use whodid_event::time::Micros;
 
 use super::rows::{self, Again, Checked, CheckedFile};
 use super::tree::Blocks;
-use super::{Finding, Log, Verification, listed};
+use super::{Finding, Log, Progress, Verification, listed};
 use crate::entries::overlaps;
 use crate::error::{Error, Result};
 use crate::flush::blocking;
@@ -24,17 +24,17 @@ use crate::words;
 /// What stands for the path of an event that is in no segment yet.
 const WAL: &str = "wal";
 
-pub(super) struct Work<'a, P> {
+pub(super) struct Work<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) seals: HashMap<String, Seal>,
     /// What was pruned, expired and redacted.
     pub(super) standing: Standing,
     pub(super) verification: Verification,
-    pub(super) progress: P,
+    pub(super) progress: &'a mut Progress<'a>,
     pub(super) total: u64,
 }
 
-impl<P: FnMut(u64, u64) + Send> Work<'_, P> {
+impl Work<'_> {
     /// Verifies the log of a cluster.
     pub(super) async fn cluster(&mut self, cluster: &str, log: &Log) -> Result<()> {
         let of_cluster = |table| {

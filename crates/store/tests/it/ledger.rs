@@ -409,7 +409,8 @@ async fn flip(every: usize, hidden: Option<&'static str>) -> Flips {
     record(folder.path(), 300).await;
     assert_eq!(verify(folder.path()).await.findings, []);
     let mut shares = tokio::task::JoinSet::new();
-    let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    // More than there are processors: each waits for files some of the time.
+    let count = 3 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     for share in 0..count {
         let copied = tempfile::tempdir().unwrap();
         copy(folder.path(), copied.path());
