@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: a corpus is taken in, settles and is asked about, by us and by peers with the
-//! same file in the same run. Answers are compared before times count. It fails where a bar is
+//! `cargo xtask bench`: a corpus is taken in, settles and is asked about, by us and by peers with
+//! the same file in the same run. Answers are compared before times count. It fails where a bar is
 //! missed that was asked for; how peers work is in `bench::peers`.
 
 use std::fs;
@@ -173,8 +173,8 @@ fn fastest(peers: &[Figures], question: usize) -> Option<f64> {
 /// The questions, and how long each took: warm, and in parentheses the first time.
 fn asked(all: &[Figures]) -> String {
     let names = all.iter().map(|it| it.name.to_owned());
-    let titles = names.chain(["us : the fastest peer".to_owned()]).collect();
-    let mut lines = vec![line("ms, warm (cold)", titles), "|---".repeat(all.len() + 2) + "|"];
+    let titles: Vec<String> = names.chain(["us : the fastest peer".to_owned()]).collect();
+    let mut lines = vec![line("ms, warm (cold)", &titles), "|---".repeat(all.len() + 2) + "|"];
     let mut product = (0.0, 0_u32);
     for (question, title) in questions::TITLES.iter().enumerate() {
         let cell = |it: &Figures| match it.answers.get(question).and_then(Option::as_ref) {
@@ -188,7 +188,7 @@ fn asked(all: &[Figures]) -> String {
         if let Some(ratio) = ours.zip(all.get(1).and_then(|it| warm(it, question))) {
             product = (product.0 + (ratio.1 / ratio.0).ln(), product.1 + 1);
         }
-        lines.push(line(title, cells));
+        lines.push(line(title, &cells));
     }
     if product.1 > 0 {
         let mean = (product.0 / f64::from(product.1)).exp();
@@ -198,7 +198,7 @@ fn asked(all: &[Figures]) -> String {
     lines.join("\n")
 }
 
-fn line(first: &str, cells: Vec<String>) -> String {
+fn line(first: &str, cells: &[String]) -> String {
     format!("| {first} | {} |", cells.join(" | "))
 }
 
@@ -233,10 +233,11 @@ const ROWS: [Row; 11] = [
 ];
 
 fn table(all: &[Figures], events: u64) -> String {
-    let names = all.iter().map(|it| it.name.to_owned()).collect();
-    let mut lines = vec![line("", names), "|---".repeat(all.len() + 1) + "|"];
+    let names: Vec<String> = all.iter().map(|it| it.name.to_owned()).collect();
+    let mut lines = vec![line("", &names), "|---".repeat(all.len() + 1) + "|"];
     for (what, cell) in ROWS {
-        lines.push(line(what, all.iter().map(|it| cell(it, events)).collect()));
+        let cells: Vec<String> = all.iter().map(|it| cell(it, events)).collect();
+        lines.push(line(what, &cells));
     }
     lines.join("\n")
 }

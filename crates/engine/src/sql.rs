@@ -108,7 +108,7 @@ impl Answer {
         let batches: Vec<_> = reader.map(|batch| Ok(batch?)).collect();
         let stream = RecordBatchStreamAdapter::new(schema, futures::stream::iter(batches));
         // It is all here.
-        let deadline = Instant::now() + Duration::from_secs(3_600);
+        let deadline = Instant::now() + Duration::from_hours(1);
         Ok(Answer { stream: Box::pin(stream), rows_left: Some(rows), deadline, cut: None })
     }
 

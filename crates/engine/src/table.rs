@@ -169,9 +169,8 @@ impl SnapshotTable {
         if runs.iter().all(|(_, is_wanted)| !is_wanted) {
             return Ok(None);
         }
-        let selectors = runs.into_iter().map(|(rows, is_wanted)| match is_wanted {
-            true => RowSelector::select(rows),
-            false => RowSelector::skip(rows),
+        let selectors = runs.into_iter().map(|(rows, is_wanted)| {
+            if is_wanted { RowSelector::select(rows) } else { RowSelector::skip(rows) }
         });
         let selection = ParquetRowSelection::new(selectors.collect::<RowSelection>());
         Ok(Some(partitioned.with_extension(selection)))

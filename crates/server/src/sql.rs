@@ -23,7 +23,7 @@ const ROWS_MAX: usize = 100_000;
 const ROWS: usize = 10_000;
 
 /// Until its last row.
-const TIME_MAX: Duration = Duration::from_secs(300);
+const TIME_MAX: Duration = Duration::from_mins(5);
 
 /// For sorting, grouping and joining.
 const MEMORY_MAX: usize = 256 << 20;

@@ -273,7 +273,7 @@ mod tests {
     fn bodies(texts: &[String]) -> RecordBatch {
         let rows = texts.len();
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(Int64Array::from_iter_values(0..rows as i64)),
+            Arc::new(Int64Array::from_iter_values((0..rows as u64).map(u64::cast_signed))),
             Arc::new(TimestampMicrosecondArray::from_value(0, rows).with_timezone("UTC")),
             Arc::new(StringViewArray::from(vec!["requestObject"; rows])),
             Arc::new(texts.iter().map(Some).collect::<StringViewArray>()),

@@ -107,7 +107,7 @@ fn draw_from(corpus: impl BufRead, seed: u64) -> anyhow::Result<Value> {
         match (resource, sub) {
             ("pods", "exec") => execs.push(object.clone()),
             ("deployments", "") if ["patch", "update"].contains(&verb) => {
-                deployments.push(object.clone())
+                deployments.push(object.clone());
             }
             _ => {}
         }

@@ -186,13 +186,13 @@ pub async fn stats(args: StatsArgs, config: &Config) -> Result<(), Failure> {
     }
     let text = match args.output {
         StatsFormat::Table => shares(all, &overview),
-        StatsFormat::Json => pretty(&stats_document(all, overview)),
-        StatsFormat::Yaml => yaml(&stats_document(all, overview)),
+        StatsFormat::Json => pretty(&stats_document(all, &overview)),
+        StatsFormat::Yaml => yaml(&stats_document(all, &overview)),
     };
     Ok(print(&text)?)
 }
 
-fn stats_document(all: u64, overview: Map<String, Value>) -> Value {
+fn stats_document(all: u64, overview: &Map<String, Value>) -> Value {
     json!({"apiVersion": API_VERSION, "kind": "Stats", "requests": all, "by": overview})
 }
 

@@ -43,7 +43,7 @@ async fn others(args: &RedactArgs, id: &EventId) -> Result<Vec<String>, Failure>
         rows.first().and_then(|row| engine.json(row).get("audit_id")?.as_str().map(str::to_owned));
     let Some(audit_id) = audit_id else { return Ok(Vec::new()) };
     let mut others: Vec<EventId> =
-        engine.with_audit_id(&audit_id).await?.iter().map(|row| row.id()).collect();
+        engine.with_audit_id(&audit_id).await?.iter().map(whodid_engine::Row::id).collect();
     others.retain(|other| other != id);
     let originals = engine.originals(&others).await?;
     let has_body = |original: &Result<(_, whodid_store::RowBodies), _>| {

@@ -29,7 +29,8 @@ struct Expected {
 }
 
 impl<'a> Blocks<'a> {
-    /// Of stamped heads, those within the leaves before `begin`, which are gone, cannot be computed.
+    /// Of stamped heads, those within the leaves before `begin`, which are gone, cannot be
+    /// computed.
     pub(super) fn new(signed: Option<&'a Signed>, stamped: &[Head], begin: u64) -> Self {
         let expected = |head, whence| Expected { head, whence, found: None };
         let heads = signed.into_iter().flat_map(|signed| {
