@@ -15,6 +15,7 @@ mod answers;
 mod cosigner;
 mod evidence;
 mod examples;
+mod policy;
 mod retention;
 
 pub use answers::{
@@ -22,10 +23,14 @@ pub use answers::{
 };
 pub use cosigner::{SignerCommand, WitnessCommand};
 pub use evidence::{ExportArgs, Layout, LedgerCommand, ProveArgs, VerifyArgs};
+pub use policy::{
+    ExplainArgs, FailOn, GenerateArgs, InitArgs, InitTarget, LintArgs, LintFormat, PolicyCommand, PolicyDiffArgs,
+    PolicyFormat, PolicyStatusArgs, SimulateArgs,
+};
 pub use retention::{HoldCommand, RedactArgs, RetentionArgs};
 
 use examples::{
-    COMPLETION_EXAMPLES, EXPORT_EXAMPLES, HISTORY_EXAMPLES, IMPORT_EXAMPLES, PROVE_EXAMPLES,
+    COMPLETION_EXAMPLES, EXPORT_EXAMPLES, HISTORY_EXAMPLES, IMPORT_EXAMPLES, INIT_EXAMPLES, PROVE_EXAMPLES,
     REDACT_EXAMPLES, RETENTION_EXAMPLES, SEARCH_EXAMPLES, SERVE_EXAMPLES, SHIP_EXAMPLES,
     SHOW_EXAMPLES, SQL_EXAMPLES, STATS_EXAMPLES, TAIL_EXAMPLES, VERIFY_EXAMPLES, WHO_EXAMPLES,
 };
@@ -100,6 +105,12 @@ pub enum Command {
     /// Delete for good what a request or a response held; proofs stay valid
     #[command(after_help = REDACT_EXAMPLES)]
     Redact(RedactArgs),
+    /// Make everything that a control plane needs to be recorded
+    #[command(after_help = INIT_EXAMPLES)]
+    Init(InitArgs),
+    /// Check audit policies, try them on recorded traffic, and begin with one
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Look after what comes in
     Ingest(IngestArgs),
     /// Merge and compress what is stored; answers stay the same

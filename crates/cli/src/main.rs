@@ -114,6 +114,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Hold(command) => command::retention::hold(command).await,
         Command::Signer(command) => command::cosigner::signer(command, &config()?).await,
         Command::Witness(command) => command::cosigner::witness(command, &config()?).await,
+        Command::Init(args) => command::init::run(&args),
+        Command::Policy(command) => command::policy::run(command).await,
         Command::Ingest(args) => command::ingest::run(args).await,
         Command::Compact(args) => command::compact::run(args).await,
         Command::Demo(args) => command::demo::run(args).await,

@@ -1,6 +1,7 @@
 //! One event as a document for people: where it is in the record, what was made of it, and what
 //! came in. The same document is printed, answered over HTTP and shown elsewhere.
 
+use futures::future::BoxFuture;
 use serde_json::{Map, Value, json};
 use whodid_store::Original;
 
@@ -50,35 +51,37 @@ impl Engine {
     ///
     /// # Errors
     /// It is not there, or the record cannot be read.
-    pub async fn document(&self, id: &EventId) -> Result<Value> {
-        let ids = std::slice::from_ref(id);
-        let rows = self.fetch(ids).await?;
-        let original = self.originals(ids).await?.pop();
-        let (Some(row), Some(original)) = (rows.first(), original) else {
-            return Err(Error::NoEvent(id.clone()));
-        };
-        let mut gone = Vec::new();
-        let (member, content) = match original {
-            Ok((Original::Event(text), bodies)) => {
-                gone.extend(bodies.gone());
-                let event = serde_json::from_str(&text);
-                ("event", event.unwrap_or_else(|_| Value::from(text)))
+    pub fn document<'a>(&'a self, id: &'a EventId) -> BoxFuture<'a, Result<Value>> {
+        Box::pin(async move {
+            let ids = std::slice::from_ref(id);
+            let rows = self.fetch(ids).await?;
+            let original = self.originals(ids).await?.pop();
+            let (Some(row), Some(original)) = (rows.first(), original) else {
+                return Err(Error::NoEvent(id.clone()));
+            };
+            let mut gone = Vec::new();
+            let (member, content) = match original {
+                Ok((Original::Event(text), bodies)) => {
+                    gone.extend(bodies.gone());
+                    let event = serde_json::from_str(&text);
+                    ("event", event.unwrap_or_else(|_| Value::from(text)))
+                }
+                Ok((Original::Raw(bytes), _)) => ("raw", String::from_utf8_lossy(&bytes).into()),
+                Err(error) => ("event", json!({ "unavailable": error.to_string() })),
+            };
+            let all = self.json(row);
+            let mut record = part(&all, &IN_THE_RECORD);
+            if !gone.is_empty() {
+                record.insert("gone".into(), gone.into());
             }
-            Ok((Original::Raw(bytes), _)) => ("raw", String::from_utf8_lossy(&bytes).into()),
-            Err(error) => ("event", json!({ "unavailable": error.to_string() })),
-        };
-        let all = self.json(row);
-        let mut record = part(&all, &IN_THE_RECORD);
-        if !gone.is_empty() {
-            record.insert("gone".into(), gone.into());
-        }
-        Ok(json!({
-            "apiVersion": API_VERSION,
-            "kind": "Event",
-            "record": record,
-            "derived": part(&all, &DERIVED),
-            member: content,
-        }))
+            Ok(json!({
+                "apiVersion": API_VERSION,
+                "kind": "Event",
+                "record": record,
+                "derived": part(&all, &DERIVED),
+                member: content,
+            }))
+        })
     }
 
     /// What came in as an event.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use futures::future::BoxFuture;
 use serde_json::Value;
 use whodid_query::{Expr, Known, Query};
 
@@ -71,35 +72,41 @@ impl Engine {
     ///
     /// # Errors
     /// The record cannot be read.
-    pub async fn history(&self, question: &Question) -> Result<(Vec<Step>, u64)> {
-        let verbs = Expr::or(WRITES.map(|verb| is(Known::Verb, verb)));
-        let mut parts = vec![question.object.clone(), question.scope.clone(), verbs, happened()];
-        if !question.with_status {
-            parts.push(Expr::not(is(Known::Subresource, "status")));
-        }
-        let query = Query { expr: Expr::and(parts) };
-        let search = Search { query, now: question.now, limit: question.limit };
-        let Found { ids, left_out } = self.search(&search).await?;
-        // One name may be that of many: in other namespaces, in other clusters.
-        let mut states: HashMap<Named, State> = HashMap::new();
-        let mut steps = Vec::with_capacity(ids.len());
-        for share in ids.chunks(SHARE) {
-            let rows = self.fetch(share).await?;
-            for (row, original) in rows.into_iter().zip(self.originals(share).await?) {
-                let bodies = original.map(|(_, bodies)| bodies).unwrap_or_default();
-                let read = |text: Option<String>| serde_json::from_str(&text?).ok();
-                let change = Change {
-                    verb: row.text("verb").unwrap_or_default(),
-                    subresource: row.text("subresource"),
-                    request: read(bodies.request),
-                    response: read(bodies.response),
-                };
-                let state = states.entry(named(&row)).or_default();
-                let Outcome { differences, basis, knows_before } = state.follow(&change);
-                let object = state.object.clone();
-                steps.push(Step { row, differences, basis, knows_before, object });
+    pub fn history<'a>(
+        &'a self,
+        question: &'a Question,
+    ) -> BoxFuture<'a, Result<(Vec<Step>, u64)>> {
+        Box::pin(async move {
+            let verbs = Expr::or(WRITES.map(|verb| is(Known::Verb, verb)));
+            let mut parts =
+                vec![question.object.clone(), question.scope.clone(), verbs, happened()];
+            if !question.with_status {
+                parts.push(Expr::not(is(Known::Subresource, "status")));
             }
-        }
-        Ok((steps, left_out))
+            let query = Query { expr: Expr::and(parts) };
+            let search = Search { query, now: question.now, limit: question.limit };
+            let Found { ids, left_out } = self.search(&search).await?;
+            // One name may be that of many: in other namespaces, in other clusters.
+            let mut states: HashMap<Named, State> = HashMap::new();
+            let mut steps = Vec::with_capacity(ids.len());
+            for share in ids.chunks(SHARE) {
+                let rows = self.fetch(share).await?;
+                for (row, original) in rows.into_iter().zip(self.originals(share).await?) {
+                    let bodies = original.map(|(_, bodies)| bodies).unwrap_or_default();
+                    let read = |text: Option<String>| serde_json::from_str(&text?).ok();
+                    let change = Change {
+                        verb: row.text("verb").unwrap_or_default(),
+                        subresource: row.text("subresource"),
+                        request: read(bodies.request),
+                        response: read(bodies.response),
+                    };
+                    let state = states.entry(named(&row)).or_default();
+                    let Outcome { differences, basis, knows_before } = state.follow(&change);
+                    let object = state.object.clone();
+                    steps.push(Step { row, differences, basis, knows_before, object });
+                }
+            }
+            Ok((steps, left_out))
+        })
     }
 }

@@ -23,6 +23,7 @@ use arrow::array::RecordBatch;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::context::{SessionConfig, SessionContext};
 use datafusion::logical_expr::{Expr, lit};
+use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 use url::Url;
 use whodid_query::{Field, Query, Side, Term};
@@ -78,29 +79,31 @@ impl Engine {
     ///
     /// # Errors
     /// The snapshot cannot be read.
-    pub async fn new(snapshot: Snapshot, cache: &Cache) -> Result<Self> {
-        let mut config = SessionConfig::new().with_information_schema(false);
-        let parquet = &mut config.options_mut().execution.parquet;
-        parquet.pushdown_filters = true;
-        parquet.reorder_filters = true;
-        let context = SessionContext::new_with_config(config);
-        // The name is a constant of this crate.
-        if let Ok(url) = Url::parse(STORE_URL) {
-            context.register_object_store(&url, snapshot.object_store());
-        }
-        for table in [Table::Events, Table::Bodies] {
-            let provider = SnapshotTable::new(table, snapshot.clone(), cache.clone());
-            context.register_table(table.name(), Arc::new(provider))?;
-        }
-        let mut engine = Engine {
-            context,
-            snapshot,
-            cache: cache.clone(),
-            completed: Arc::default(),
-            contradicted: Arc::default(),
-        };
-        engine.load_marks().await?;
-        Ok(engine)
+    pub fn new<'a>(snapshot: Snapshot, cache: &'a Cache) -> BoxFuture<'a, Result<Self>> {
+        Box::pin(async move {
+            let mut config = SessionConfig::new().with_information_schema(false);
+            let parquet = &mut config.options_mut().execution.parquet;
+            parquet.pushdown_filters = true;
+            parquet.reorder_filters = true;
+            let context = SessionContext::new_with_config(config);
+            // The name is a constant of this crate.
+            if let Ok(url) = Url::parse(STORE_URL) {
+                context.register_object_store(&url, snapshot.object_store());
+            }
+            for table in [Table::Events, Table::Bodies] {
+                let provider = SnapshotTable::new(table, snapshot.clone(), cache.clone());
+                context.register_table(table.name(), Arc::new(provider))?;
+            }
+            let mut engine = Engine {
+                context,
+                snapshot,
+                cache: cache.clone(),
+                completed: Arc::default(),
+                contradicted: Arc::default(),
+            };
+            engine.load_marks().await?;
+            Ok(engine)
+        })
     }
 
     /// The snapshot it answers from.
@@ -266,15 +269,17 @@ impl Engine {
     ///
     /// # Errors
     /// One of them is not there.
-    pub async fn fetch(&self, ids: &[EventId]) -> Result<Vec<Row>> {
-        let mut found = HashMap::with_capacity(ids.len());
-        for share in ids.chunks(FETCH_MAX) {
-            let batches = self.events_of(share)?.collect().await?;
-            found.extend(Row::all(&batches).map(|row| (row.id(), row)));
-        }
-        ids.iter()
-            .map(|id| found.get(id).cloned().ok_or_else(|| Error::NoEvent(id.clone())))
-            .collect()
+    pub fn fetch<'a>(&'a self, ids: &'a [EventId]) -> BoxFuture<'a, Result<Vec<Row>>> {
+        Box::pin(async move {
+            let mut found = HashMap::with_capacity(ids.len());
+            for share in ids.chunks(FETCH_MAX) {
+                let batches = self.events_of(share)?.collect().await?;
+                found.extend(Row::all(&batches).map(|row| (row.id(), row)));
+            }
+            ids.iter()
+                .map(|id| found.get(id).cloned().ok_or_else(|| Error::NoEvent(id.clone())))
+                .collect()
+        })
     }
 
     /// The rows of events, read from where they are known to be.
@@ -292,19 +297,23 @@ impl Engine {
     ///
     /// # Errors
     /// One of them is not there; a body that is gone is an error of that event alone.
-    pub async fn originals(
-        &self,
-        ids: &[EventId],
-    ) -> Result<Vec<Result<(Original, RowBodies), whodid_store::Error>>> {
-        let mut found = HashMap::with_capacity(ids.len());
-        for share in ids.chunks(FETCH_MAX) {
-            let events = self.events_of(share)?.collect().await?;
-            let bodies = self.bodies().await?.filter(one_of(share))?.collect().await?;
-            for batch in &events {
-                collect_originals(batch, &bodies, &mut found)?;
+    pub fn originals<'a>(
+        &'a self,
+        ids: &'a [EventId],
+    ) -> BoxFuture<'a, Result<Vec<Result<(Original, RowBodies), whodid_store::Error>>>> {
+        Box::pin(async move {
+            let mut found = HashMap::with_capacity(ids.len());
+            for share in ids.chunks(FETCH_MAX) {
+                let events = self.events_of(share)?.collect().await?;
+                let bodies = self.bodies().await?.filter(one_of(share))?.collect().await?;
+                for batch in &events {
+                    collect_originals(batch, &bodies, &mut found)?;
+                }
             }
-        }
-        ids.iter().map(|id| found.remove(id).ok_or_else(|| Error::NoEvent(id.clone()))).collect()
+            ids.iter()
+                .map(|id| found.remove(id).ok_or_else(|| Error::NoEvent(id.clone())))
+                .collect()
+        })
     }
 
     /// The events that carry an audit ID.

@@ -12,6 +12,7 @@ use datafusion::common::DFSchema;
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::{Expr, lit};
 use datafusion::physical_expr::PhysicalExpr;
+use futures::future::BoxFuture;
 use whodid_query::{Known, Query};
 use whodid_store::{Snapshot, Table};
 
@@ -155,26 +156,32 @@ impl Follower {
     ///
     /// # Errors
     /// The record cannot be read.
-    pub async fn look(&mut self, snapshot: &Snapshot, limit: usize) -> Result<Look> {
-        let mut look = Look::default();
-        let ends = snapshot.ends();
-        for (cluster, end) in ends {
-            if self.cursor.next(&cluster) >= end {
-                continue;
-            }
-            self.look_into_files(snapshot, &cluster, limit, &mut look).await?;
-            for (_, chunk) in snapshot.chunks().filter(|(of, _)| *of == cluster) {
-                if chunk.end_seq() <= self.cursor.next(&cluster) {
+    pub fn look<'a>(
+        &'a mut self,
+        snapshot: &'a Snapshot,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Look>> {
+        Box::pin(async move {
+            let mut look = Look::default();
+            let ends = snapshot.ends();
+            for (cluster, end) in ends {
+                if self.cursor.next(&cluster) >= end {
                     continue;
                 }
-                if look.rows.len() >= limit {
-                    look.is_more = true;
-                    return Ok(look);
+                self.look_into_files(snapshot, &cluster, limit, &mut look).await?;
+                for (_, chunk) in snapshot.chunks().filter(|(of, _)| *of == cluster) {
+                    if chunk.end_seq() <= self.cursor.next(&cluster) {
+                        continue;
+                    }
+                    if look.rows.len() >= limit {
+                        look.is_more = true;
+                        return Ok(look);
+                    }
+                    self.look_into(&Block::of(&cluster, chunk)?, &mut look.rows)?;
                 }
-                self.look_into(&Block::of(&cluster, chunk)?, &mut look.rows)?;
             }
-        }
-        Ok(look)
+            Ok(look)
+        })
     }
 
     /// Looks at what was added since, as far as `feed` has it; `None` if it begins later. At most

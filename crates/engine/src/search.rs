@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::{Expr, lit};
+use futures::future::BoxFuture;
 use whodid_event::Stage;
 use whodid_query::{Known, Query};
 use whodid_store::{DataFile, Snapshot, Table};
@@ -111,43 +112,45 @@ impl Engine {
     ///
     /// # Errors
     /// The record cannot be read.
-    pub async fn search(&self, search: &Search) -> Result<Found> {
-        let translator = self.translator(&search.query, search.now).await?;
-        let mut filter = translator.expr(&search.query.expr)?;
-        if !mentions(&search.query.expr, Known::Duplicate) {
-            filter = filter.and(translator.is_first());
-        }
-        let by_request = !mentions(&search.query.expr, Known::Stage);
-        let wanted = if search.limit == 0 { usize::MAX } else { search.limit };
-        let mut newest_first: Vec<EventId> = Vec::new();
-        let mut seen = Seen::default();
-        let mut last: Option<(i64, EventId)> = None;
-        let mut windows = Windows::new(self.snapshot());
-        let mut in_window = 0;
-        loop {
-            let asked = filter.clone().and(windows.filter());
-            let page = self.page(&asked, last.as_ref(), wanted - newest_first.len()).await?;
-            in_window += page.matches.len();
-            let is_over = page.matches.len() < page.limit;
-            let is_last = is_over && !windows.go_on(in_window);
-            if is_over {
-                in_window = 0;
+    pub fn search<'a>(&'a self, search: &'a Search) -> BoxFuture<'a, Result<Found>> {
+        Box::pin(async move {
+            let translator = self.translator(&search.query, search.now).await?;
+            let mut filter = translator.expr(&search.query.expr)?;
+            if !mentions(&search.query.expr, Known::Duplicate) {
+                filter = filter.and(translator.is_first());
             }
-            last = page.matches.last().map(|found| (found.time, found.id.clone())).or(last);
-            if by_request {
-                newest_first.extend(self.one_each(page.matches, &mut seen).await?);
-            } else {
-                newest_first.extend(page.matches.into_iter().map(|found| found.id));
+            let by_request = !mentions(&search.query.expr, Known::Stage);
+            let wanted = if search.limit == 0 { usize::MAX } else { search.limit };
+            let mut newest_first: Vec<EventId> = Vec::new();
+            let mut seen = Seen::default();
+            let mut last: Option<(i64, EventId)> = None;
+            let mut windows = Windows::new(self.snapshot());
+            let mut in_window = 0;
+            loop {
+                let asked = filter.clone().and(windows.filter());
+                let page = self.page(&asked, last.as_ref(), wanted - newest_first.len()).await?;
+                in_window += page.matches.len();
+                let is_over = page.matches.len() < page.limit;
+                let is_last = is_over && !windows.go_on(in_window);
+                if is_over {
+                    in_window = 0;
+                }
+                last = page.matches.last().map(|found| (found.time, found.id.clone())).or(last);
+                if by_request {
+                    newest_first.extend(self.one_each(page.matches, &mut seen).await?);
+                } else {
+                    newest_first.extend(page.matches.into_iter().map(|found| found.id));
+                }
+                if is_last || newest_first.len() >= wanted {
+                    break;
+                }
             }
-            if is_last || newest_first.len() >= wanted {
-                break;
-            }
-        }
-        let left_out = self.left_out(&filter, last.as_ref()).await?
-            + newest_first.len().saturating_sub(wanted) as u64;
-        newest_first.truncate(wanted);
-        newest_first.reverse();
-        Ok(Found { ids: newest_first, left_out })
+            let left_out = self.left_out(&filter, last.as_ref()).await?
+                + newest_first.len().saturating_sub(wanted) as u64;
+            newest_first.truncate(wanted);
+            newest_first.reverse();
+            Ok(Found { ids: newest_first, left_out })
+        })
     }
 
     /// The newest matches behind the last one seen.

@@ -16,6 +16,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::{ColumnarValue, Expr, ScalarUDF, Volatility, create_udf};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 use whodid_store::{Snapshot, Table};
@@ -77,19 +78,21 @@ pub struct Answer {
 ///
 /// # Errors
 /// It makes no sense, or would change something.
-pub async fn sql(
-    snapshot: &Snapshot,
-    cache: &Cache,
-    statement: &str,
+pub fn sql<'a>(
+    snapshot: &'a Snapshot,
+    cache: &'a Cache,
+    statement: &'a str,
     limits: Limits,
-) -> Result<Answer> {
-    let context = context(snapshot, cache, limits.memory).await?;
-    let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false);
-    let options = options.with_allow_statements(false);
-    let planned = context.sql_with_options(statement, options).await.map_err(refused)?;
-    let stream = planned.execute_stream().await.map_err(refused)?;
-    let deadline = Instant::now() + limits.time;
-    Ok(Answer { stream, rows_left: limits.rows, deadline, cut: None })
+) -> BoxFuture<'a, Result<Answer>> {
+    Box::pin(async move {
+        let context = context(snapshot, cache, limits.memory).await?;
+        let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false);
+        let options = options.with_allow_statements(false);
+        let planned = context.sql_with_options(statement, options).await.map_err(refused)?;
+        let stream = planned.execute_stream().await.map_err(refused)?;
+        let deadline = Instant::now() + limits.time;
+        Ok(Answer { stream, rows_left: limits.rows, deadline, cut: None })
+    })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "as errors are mapped")]
@@ -121,23 +124,25 @@ impl Answer {
     ///
     /// # Errors
     /// The record cannot be read, or the statement needs more memory than it may have.
-    pub async fn next(&mut self) -> Result<Option<RecordBatch>> {
-        if self.cut.is_some() {
-            return Ok(None);
-        }
-        let next = timeout_at(self.deadline, self.stream.next());
-        let Ok(next) = next.await else {
-            self.cut = Some(Cut::Time);
-            return Ok(None);
-        };
-        let Some(batch) = next.transpose().map_err(refused)? else { return Ok(None) };
-        let Some(left) = &mut self.rows_left else { return Ok(Some(batch)) };
-        let taken = batch.num_rows().min(*left);
-        *left -= taken;
-        if taken < batch.num_rows() {
-            self.cut = Some(Cut::Rows);
-        }
-        Ok(Some(batch.slice(0, taken)))
+    pub fn next<'a>(&'a mut self) -> BoxFuture<'a, Result<Option<RecordBatch>>> {
+        Box::pin(async move {
+            if self.cut.is_some() {
+                return Ok(None);
+            }
+            let next = timeout_at(self.deadline, self.stream.next());
+            let Ok(next) = next.await else {
+                self.cut = Some(Cut::Time);
+                return Ok(None);
+            };
+            let Some(batch) = next.transpose().map_err(refused)? else { return Ok(None) };
+            let Some(left) = &mut self.rows_left else { return Ok(Some(batch)) };
+            let taken = batch.num_rows().min(*left);
+            *left -= taken;
+            if taken < batch.num_rows() {
+                self.cut = Some(Cut::Rows);
+            }
+            Ok(Some(batch.slice(0, taken)))
+        })
     }
 
     /// Why it ended before its end; known when it has ended.

@@ -2,6 +2,7 @@
 
 use datafusion::functions_aggregate::expr_fn::{count, max, min, sum};
 use datafusion::logical_expr::{Expr, lit, when};
+use futures::future::BoxFuture;
 
 use crate::error::Result;
 use crate::filter::column;
@@ -49,41 +50,43 @@ impl Engine {
     ///
     /// # Errors
     /// The record cannot be read.
-    pub async fn status(&self) -> Result<Vec<ClusterStatus>> {
-        let how_many = |condition: Expr| -> Result<Expr> {
-            Ok(sum(when(condition, lit(1_i64)).otherwise(lit(0_i64))?))
-        };
-        let summed = self
-            .events()
-            .await?
-            .aggregate(
-                vec![column("cluster"), column("source")],
-                vec![
-                    count(lit(1_i64)).alias("events"),
-                    how_many(column("duplicate"))?.alias("duplicates"),
-                    how_many(column("conflict"))?.alias("conflicts"),
-                    how_many(column("raw_reason").is_not_null())?.alias("raw"),
-                    sum(column("redacted")).alias("redacted"),
-                    min(column("received")).alias("first_received"),
-                    max(column("received")).alias("last_received"),
-                ],
-            )?
-            .sort_by(vec![column("cluster"), column("source")])?;
-        let number = |row: &Row, name: &str| row.int(name).unwrap_or_default().cast_unsigned();
-        let rows = summed.collect().await?;
-        Ok(Row::all(&rows)
-            .map(|row| ClusterStatus {
-                cluster: row.text("cluster").unwrap_or_default().to_owned(),
-                source: row.text("source").unwrap_or_default().to_owned(),
-                events: number(&row, "events"),
-                duplicates: number(&row, "duplicates"),
-                conflicts: number(&row, "conflicts"),
-                raw: number(&row, "raw"),
-                redacted: number(&row, "redacted"),
-                first_received: row.instant("first_received").unwrap_or_default(),
-                last_received: row.instant("last_received").unwrap_or_default(),
-            })
-            .collect())
+    pub fn status<'a>(&'a self) -> BoxFuture<'a, Result<Vec<ClusterStatus>>> {
+        Box::pin(async move {
+            let how_many = |condition: Expr| -> Result<Expr> {
+                Ok(sum(when(condition, lit(1_i64)).otherwise(lit(0_i64))?))
+            };
+            let summed = self
+                .events()
+                .await?
+                .aggregate(
+                    vec![column("cluster"), column("source")],
+                    vec![
+                        count(lit(1_i64)).alias("events"),
+                        how_many(column("duplicate"))?.alias("duplicates"),
+                        how_many(column("conflict"))?.alias("conflicts"),
+                        how_many(column("raw_reason").is_not_null())?.alias("raw"),
+                        sum(column("redacted")).alias("redacted"),
+                        min(column("received")).alias("first_received"),
+                        max(column("received")).alias("last_received"),
+                    ],
+                )?
+                .sort_by(vec![column("cluster"), column("source")])?;
+            let number = |row: &Row, name: &str| row.int(name).unwrap_or_default().cast_unsigned();
+            let rows = summed.collect().await?;
+            Ok(Row::all(&rows)
+                .map(|row| ClusterStatus {
+                    cluster: row.text("cluster").unwrap_or_default().to_owned(),
+                    source: row.text("source").unwrap_or_default().to_owned(),
+                    events: number(&row, "events"),
+                    duplicates: number(&row, "duplicates"),
+                    conflicts: number(&row, "conflicts"),
+                    raw: number(&row, "raw"),
+                    redacted: number(&row, "redacted"),
+                    first_received: row.instant("first_received").unwrap_or_default(),
+                    last_received: row.instant("last_received").unwrap_or_default(),
+                })
+                .collect())
+        })
     }
 
     /// The newest bytes that came in and are not events, newest first.

@@ -3,6 +3,7 @@
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{Expr, lit};
 use datafusion::prelude::starts_with;
+use futures::future::BoxFuture;
 use whodid_query::{Kind, Known, Query};
 
 use crate::Engine;
@@ -39,30 +40,33 @@ impl Engine {
     ///
     /// # Errors
     /// The record cannot be read.
-    pub async fn values(&self, wanted: &Values) -> Result<Vec<(String, u64)>> {
-        if !has_values(wanted.field) {
-            return Ok(Vec::new());
-        }
-        let newest = self.snapshot.ends().into_iter().map(|(cluster, end)| {
-            let first = end.saturating_sub(NEWEST).cast_signed();
-            column("cluster").eq(text(&cluster)).and(column("seq").gt_eq(lit(first)))
-        });
-        let Some(newest) = newest.reduce(Expr::or) else { return Ok(Vec::new()) };
-        let passes = self.translator(&wanted.query, wanted.now).await?.expr(&wanted.query.expr)?;
-        let name = column_name(wanted.field);
-        let begins = starts_with(column(name), text(&wanted.prefix));
-        let found = self
-            .events()
-            .await?
-            .filter(newest.and(column(name).is_not_null()).and(begins).and(passes))?
-            .aggregate(vec![column(name)], vec![count(lit(1_i64)).alias("events")])?
-            .sort(vec![column("events").sort(false, false), column(name).sort(true, false)])?
-            .limit(0, Some(wanted.limit))?;
-        let batches = found.collect().await?;
-        let value = |row: Row| {
-            let events = row.int("events").unwrap_or_default().cast_unsigned();
-            Some((row.text(name)?.to_owned(), events))
-        };
-        Ok(Row::all(&batches).filter_map(value).collect())
+    pub fn values<'a>(&'a self, wanted: &'a Values) -> BoxFuture<'a, Result<Vec<(String, u64)>>> {
+        Box::pin(async move {
+            if !has_values(wanted.field) {
+                return Ok(Vec::new());
+            }
+            let newest = self.snapshot.ends().into_iter().map(|(cluster, end)| {
+                let first = end.saturating_sub(NEWEST).cast_signed();
+                column("cluster").eq(text(&cluster)).and(column("seq").gt_eq(lit(first)))
+            });
+            let Some(newest) = newest.reduce(Expr::or) else { return Ok(Vec::new()) };
+            let passes =
+                self.translator(&wanted.query, wanted.now).await?.expr(&wanted.query.expr)?;
+            let name = column_name(wanted.field);
+            let begins = starts_with(column(name), text(&wanted.prefix));
+            let found = self
+                .events()
+                .await?
+                .filter(newest.and(column(name).is_not_null()).and(begins).and(passes))?
+                .aggregate(vec![column(name)], vec![count(lit(1_i64)).alias("events")])?
+                .sort(vec![column("events").sort(false, false), column(name).sort(true, false)])?
+                .limit(0, Some(wanted.limit))?;
+            let batches = found.collect().await?;
+            let value = |row: Row| {
+                let events = row.int("events").unwrap_or_default().cast_unsigned();
+                Some((row.text(name)?.to_owned(), events))
+            };
+            Ok(Row::all(&batches).filter_map(value).collect())
+        })
     }
 }

@@ -4,6 +4,7 @@
 //! An answer is what *happened*: let in, and no dry run. Attempts are counted, and shown on
 //! request.
 
+use futures::future::BoxFuture;
 use whodid_query::{Comparison, Expr, Field, Known, ObjectRef, Query, Term, Test, Value, Wildcard};
 
 use crate::error::Result;
@@ -81,24 +82,28 @@ impl Engine {
     ///
     /// # Errors
     /// The record cannot be read.
-    pub async fn who(&self, question: &Question) -> Result<Answer> {
-        let asked = Expr::and([question.verb.done_to(&question.object), question.scope.clone()]);
-        let search = |expr: Expr, limit| Search { query: Query { expr }, now: question.now, limit };
-        let is_shown = if question.with_attempts { Expr::All } else { happened() };
-        let found =
-            self.search(&search(Expr::and([asked.clone(), is_shown]), question.limit)).await?;
-        let attempts = if question.with_attempts {
-            0
-        } else {
-            let tried = Expr::and([asked, Expr::not(happened())]);
-            let Found { ids, left_out } = self.search(&search(tried, 1_000)).await?;
-            ids.len() as u64 + left_out
-        };
-        let mut acts = Vec::new();
-        for row in self.fetch(&found.ids).await? {
-            acts.extend(self.act(row, &question.object).await?);
-        }
-        Ok(Answer { acts, left_out: found.left_out, attempts })
+    pub fn who<'a>(&'a self, question: &'a Question) -> BoxFuture<'a, Result<Answer>> {
+        Box::pin(async move {
+            let asked =
+                Expr::and([question.verb.done_to(&question.object), question.scope.clone()]);
+            let search =
+                |expr: Expr, limit| Search { query: Query { expr }, now: question.now, limit };
+            let is_shown = if question.with_attempts { Expr::All } else { happened() };
+            let found =
+                self.search(&search(Expr::and([asked.clone(), is_shown]), question.limit)).await?;
+            let attempts = if question.with_attempts {
+                0
+            } else {
+                let tried = Expr::and([asked, Expr::not(happened())]);
+                let Found { ids, left_out } = self.search(&search(tried, 1_000)).await?;
+                ids.len() as u64 + left_out
+            };
+            let mut acts = Vec::new();
+            for row in self.fetch(&found.ids).await? {
+                acts.extend(self.act(row, &question.object).await?);
+            }
+            Ok(Answer { acts, left_out: found.left_out, attempts })
+        })
     }
 
     /// What an event says of the object asked for; `None` if it turns out to be about others.

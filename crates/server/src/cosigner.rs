@@ -13,6 +13,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -68,30 +69,33 @@ impl Cosigner {
     ///
     /// # Errors
     /// The settings make no sense, the memory cannot be opened, the address is taken.
-    pub async fn start(settings: CosignerSettings) -> Result<Self> {
-        let CosignerSettings { data_dir, listen: address, identity, role } = settings;
-        if identity.is_none() && !address.ip().is_loopback() {
-            let fault = format!("--insecure-http: {address} is not an address of this machine");
-            return Err(Error::Config(vec![fault]));
-        }
-        let listener = listen(address).await?;
-        let heads = Heads::open_alone(&data_dir)?;
-        if let Role::Witness { policy, .. } = &role {
-            read_policy(policy).map_err(|fault| Error::Config(vec![fault]))?;
-        }
-        let tls = identity.map(|identity| Tls::open(&data_dir, identity)).transpose()?;
-        let tls = tls.map(Arc::new);
-        let acceptor = tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.config)));
-        let scheme = if tls.is_some() { "https" } else { "http" };
-        let bound = listener.local_addr();
-        let bound = bound.map_err(|source| Error::Listen { address: "?".into(), source })?;
-        let (shutdown, is_over) = watch::channel(false);
-        let router = router(Arc::new(Desk { heads, role }));
-        let serving = tokio::spawn(listener::serve(listener, acceptor, router, is_over.clone()));
-        if let Some(tls) = tls {
-            tokio::spawn(renew(tls, is_over));
-        }
-        Ok(Cosigner { url: format!("{scheme}://{bound}"), shutdown, serving })
+    pub fn start(settings: CosignerSettings) -> BoxFuture<'static, Result<Self>> {
+        Box::pin(async move {
+            let CosignerSettings { data_dir, listen: address, identity, role } = settings;
+            if identity.is_none() && !address.ip().is_loopback() {
+                let fault = format!("--insecure-http: {address} is not an address of this machine");
+                return Err(Error::Config(vec![fault]));
+            }
+            let listener = listen(address).await?;
+            let heads = Heads::open_alone(&data_dir)?;
+            if let Role::Witness { policy, .. } = &role {
+                read_policy(policy).map_err(|fault| Error::Config(vec![fault]))?;
+            }
+            let tls = identity.map(|identity| Tls::open(&data_dir, identity)).transpose()?;
+            let tls = tls.map(Arc::new);
+            let acceptor = tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.config)));
+            let scheme = if tls.is_some() { "https" } else { "http" };
+            let bound = listener.local_addr();
+            let bound = bound.map_err(|source| Error::Listen { address: "?".into(), source })?;
+            let (shutdown, is_over) = watch::channel(false);
+            let router = router(Arc::new(Desk { heads, role }));
+            let serving =
+                tokio::spawn(listener::serve(listener, acceptor, router, is_over.clone()));
+            if let Some(tls) = tls {
+                tokio::spawn(renew(tls, is_over));
+            }
+            Ok(Cosigner { url: format!("{scheme}://{bound}"), shutdown, serving })
+        })
     }
 
     /// Ends: no new connections, what is in flight is answered.

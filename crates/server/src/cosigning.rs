@@ -27,32 +27,29 @@ const TRIES: usize = 3;
 pub struct CosigningSettings {
     /// The signer that holds the logs' keys, as a URL.
     pub signer: Option<String>,
-    /// Witnesses, each with its URL.
-    pub witnesses: Vec<(Verifier, String)>,
+    /// Witnesses, each with its URL, and how many of them are enough; all, where it does not say.
+    pub witnesses: Option<Policy>,
     /// The authority of their certificates, PEM, instead of those of the system.
     pub authority: Option<PathBuf>,
 }
 
 impl CosigningSettings {
-    /// The witnesses of a policy.
-    ///
-    /// # Errors
-    /// There is none, or one has no URL.
-    pub fn witnesses_of(policy: &Policy) -> std::result::Result<Vec<(Verifier, String)>, String> {
-        if policy.witnesses().next().is_none() {
-            return Err("it names no witness".to_owned());
-        }
-        let of = |(witness, url): (&Verifier, Option<&str>)| match url {
-            Some(url) => Ok((witness.clone(), url.to_owned())),
-            None => Err(format!("the witness {} has no URL to be asked at", witness.name())),
-        };
-        policy.witnesses().map(of).collect()
+    /// The witnesses, each with where it is asked.
+    fn asked(&self) -> impl Iterator<Item = (&Verifier, Option<&str>)> {
+        self.witnesses.iter().flat_map(Policy::witnesses)
     }
 
     /// Everything that makes no sense, a line each.
     pub(crate) fn faults(&self) -> Vec<String> {
-        let urls = self.witnesses.iter().map(|(_, url)| url).chain(&self.signer);
-        let is_open = |url: &&String| {
+        let mut faults = Vec::new();
+        if self.witnesses.is_some() && self.asked().next().is_none() {
+            faults.push("the policy of the witnesses names no witness".to_owned());
+        }
+        for (witness, _) in self.asked().filter(|(_, url)| url.is_none()) {
+            faults.push(format!("the witness {} has no URL to be asked at", witness.name()));
+        }
+        let urls = self.asked().filter_map(|(_, url)| url).chain(self.signer.as_deref());
+        let is_open = |url: &&str| {
             let host = url.strip_prefix("http://").and_then(|rest| rest.split('/').next());
             host.is_some_and(|host| {
                 let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
@@ -61,11 +58,12 @@ impl CosigningSettings {
             })
         };
         let fault = |url| format!("{url} is not on this machine; write https://");
-        urls.filter(is_open).map(fault).collect()
+        faults.extend(urls.filter(is_open).map(fault));
+        faults
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.signer.is_none() && self.witnesses.is_empty()
+        self.signer.is_none() && self.witnesses.is_none()
     }
 }
 
@@ -99,25 +97,28 @@ pub(crate) struct Cosigning {
     writer: Arc<Writer>,
     signer: Option<(Signer, Cosigner)>,
     witnesses: Vec<Cosigner>,
+    /// How many of the witnesses are enough.
+    policy: Option<Policy>,
     done: HashMap<String, u64>,
 }
 
 impl Cosigning {
     pub(crate) fn new(writer: Arc<Writer>, settings: &CosigningSettings) -> Result<Self> {
-        let cosigner = |url: &String, key| -> Result<Cosigner> {
+        let cosigner = |url: &str, key| -> Result<Cosigner> {
             let (authority, token) = (settings.authority.clone(), None);
-            let client = Client::new(Endpoint::Url { url: url.clone(), token, authority })
+            let client = Client::new(Endpoint::Url { url: url.to_owned(), token, authority })
                 .map_err(|error| Error::Config(vec![error.to_string()]))?;
-            Ok(Cosigner { client, url: url.clone(), key, seen: HashMap::new() })
+            Ok(Cosigner { client, url: url.to_owned(), key, seen: HashMap::new() })
         };
         let signer = match &settings.signer {
             Some(url) => Some((writer.store_signer()?, cosigner(url, None)?)),
             None => None,
         };
-        let witnesses = settings.witnesses.iter();
-        let witnesses = witnesses.map(|(key, url)| cosigner(url, Some(key.clone())));
+        let witnesses = settings.asked().filter_map(|(key, url)| Some((key.clone(), url?)));
+        let witnesses = witnesses.map(|(key, url)| cosigner(url, Some(key)));
         let witnesses = witnesses.collect::<Result<_>>()?;
-        Ok(Cosigning { writer, signer, witnesses, done: HashMap::new() })
+        let policy = settings.witnesses.clone();
+        Ok(Cosigning { writer, signer, witnesses, policy, done: HashMap::new() })
     }
 
     /// Has all logs cosigned until the server ends, and once more then.
@@ -157,7 +158,7 @@ impl Cosigning {
         faults
     }
 
-    /// Has the newest checkpoint of a log signed by all, and keeps it when they have.
+    /// Has the newest checkpoint of a log signed by all, and keeps it when enough of them have.
     async fn log(&mut self, name: &str) -> std::result::Result<(), Vec<Fault>> {
         let one = |error: whodid_store::Error| vec![Fault::from(error)];
         let Some(evidence) = self.writer.checkpoint(name).map_err(one)? else { return Ok(()) };
@@ -184,11 +185,14 @@ impl Cosigning {
                 Err(fault) => faults.push(fault),
             }
         }
+        // With less, the one before is worth more to auditors, who ask for a quorum, too.
+        let is_quorum = self.policy.as_ref().and_then(|policy| policy.is_quorum(&note));
+        if faults.is_empty() || is_quorum == Some(true) {
+            self.writer.keep_cosigned(name, &note).map_err(one)?;
+        }
         if !faults.is_empty() {
-            // The one before has more signatures, and auditors may ask for all of them.
             return Err(faults);
         }
-        self.writer.keep_cosigned(name, &note).map_err(one)?;
         self.done.insert(name.to_owned(), size);
         Ok(())
     }

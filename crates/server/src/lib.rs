@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::future::BoxFuture;
 use rand::TryRngCore;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
@@ -151,75 +152,77 @@ impl Server {
     ///
     /// # Errors
     /// The settings make no sense, the record cannot be written, an address is taken.
-    pub async fn start(settings: Settings) -> Result<Self> {
-        let faults = settings.faults();
-        if !faults.is_empty() {
-            return Err(Error::Config(faults));
-        }
-        // Addresses first: a server that cannot be reached must not open the record.
-        let main = listen(settings.listen).await?;
-        let other = match settings.ingest_listen {
-            Some(address) => Some(listen(address).await?),
-            None => None,
-        };
-        let writer = Arc::new(Writer::open_dir(&settings.data_dir, settings.options).await?);
-        let cosigning = first_cosigned(&writer, &settings.cosigning).await?;
-        let state = State::open(&settings.data_dir)?;
-        let tls = settings.identity.map(|identity| Tls::open(&settings.data_dir, identity));
-        let tls = tls.transpose()?.map(Arc::new);
-        let budget = Budget::new(BUDGET_BYTES);
-        let (shutdown, is_over) = watch::channel(false);
-        let read_token = token()?;
-        let app = Arc::new(Shared {
-            ingest: Ingest::new(Arc::clone(&writer), budget.clone()),
-            feed: Feed::new(Arc::clone(&writer)),
-            cache: Cache::default(),
-            writer,
-            state,
-            metrics: Metrics::new(),
-            budget,
-            read_token: Sha256::digest(&read_token).into(),
-            is_ready: AtomicBool::new(true),
-            full: Mutex::default(),
-            shutdown: is_over.clone(),
-        });
-        let scheme = if tls.is_some() { "https" } else { "http" };
-        let url = |listener: &TcpListener| -> Result<String> {
-            let address = listener.local_addr();
-            let address =
-                address.map_err(|source| Error::Listen { address: "?".into(), source })?;
-            Ok(format!("{scheme}://{address}"))
-        };
-        let acceptor = tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.config)));
-        let server_url = url(&main)?;
-        let ingest_url = other.as_ref().map_or_else(|| Ok(server_url.clone()), url)?;
-        let mut tasks = Vec::new();
-        for log in settings.tails {
-            tasks.push(tailing::start(log, &settings.data_dir, &app.ingest, is_over.clone())?);
-        }
-        let upkeep = upkeep::run(Arc::clone(&app), settings.retained, is_over.clone());
-        tasks.push(tokio::spawn(upkeep));
-        if let Some(url) = &settings.timestamp_authority {
-            let stamping = Stamping::new(Arc::clone(&app.writer), url)?;
-            tasks.push(tokio::spawn(stamping.run(is_over.clone())));
-        }
-        if let Some(cosigning) = cosigning {
-            tasks.push(tokio::spawn(cosigning.run(is_over.clone())));
-        }
-        if let Some(other) = other {
-            let router = routes::ingest(Arc::clone(&app));
-            let serving = listener::serve(other, acceptor.clone(), router, is_over.clone());
+    pub fn start(settings: Settings) -> BoxFuture<'static, Result<Self>> {
+        Box::pin(async move {
+            let faults = settings.faults();
+            if !faults.is_empty() {
+                return Err(Error::Config(faults));
+            }
+            // Addresses first: a server that cannot be reached must not open the record.
+            let main = listen(settings.listen).await?;
+            let other = match settings.ingest_listen {
+                Some(address) => Some(listen(address).await?),
+                None => None,
+            };
+            let writer = Arc::new(Writer::open_dir(&settings.data_dir, settings.options).await?);
+            let cosigning = first_cosigned(&writer, &settings.cosigning).await?;
+            let state = State::open(&settings.data_dir)?;
+            let tls = settings.identity.map(|identity| Tls::open(&settings.data_dir, identity));
+            let tls = tls.transpose()?.map(Arc::new);
+            let budget = Budget::new(BUDGET_BYTES);
+            let (shutdown, is_over) = watch::channel(false);
+            let read_token = token()?;
+            let app = Arc::new(Shared {
+                ingest: Ingest::new(Arc::clone(&writer), budget.clone()),
+                feed: Feed::new(Arc::clone(&writer)),
+                cache: Cache::default(),
+                writer,
+                state,
+                metrics: Metrics::new(),
+                budget,
+                read_token: Sha256::digest(&read_token).into(),
+                is_ready: AtomicBool::new(true),
+                full: Mutex::default(),
+                shutdown: is_over.clone(),
+            });
+            let scheme = if tls.is_some() { "https" } else { "http" };
+            let url = |listener: &TcpListener| -> Result<String> {
+                let address = listener.local_addr();
+                let address =
+                    address.map_err(|source| Error::Listen { address: "?".into(), source })?;
+                Ok(format!("{scheme}://{address}"))
+            };
+            let acceptor = tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.config)));
+            let server_url = url(&main)?;
+            let ingest_url = other.as_ref().map_or_else(|| Ok(server_url.clone()), url)?;
+            let mut tasks = Vec::new();
+            for log in settings.tails {
+                tasks.push(tailing::start(log, &settings.data_dir, &app.ingest, is_over.clone())?);
+            }
+            let upkeep = upkeep::run(Arc::clone(&app), settings.retained, is_over.clone());
+            tasks.push(tokio::spawn(upkeep));
+            if let Some(url) = &settings.timestamp_authority {
+                let stamping = Stamping::new(Arc::clone(&app.writer), url)?;
+                tasks.push(tokio::spawn(stamping.run(is_over.clone())));
+            }
+            if let Some(cosigning) = cosigning {
+                tasks.push(tokio::spawn(cosigning.run(is_over.clone())));
+            }
+            if let Some(other) = other {
+                let router = routes::ingest(Arc::clone(&app));
+                let serving = listener::serve(other, acceptor.clone(), router, is_over.clone());
+                tasks.push(tokio::spawn(serving));
+            }
+            let router = routes::all(Arc::clone(&app));
+            let (socket, owners) = listener::socket(&settings.data_dir)?;
+            let serving = listener::serve_owner(owners, router.clone(), is_over.clone());
             tasks.push(tokio::spawn(serving));
-        }
-        let router = routes::all(Arc::clone(&app));
-        let (socket, owners) = listener::socket(&settings.data_dir)?;
-        let serving = listener::serve_owner(owners, router.clone(), is_over.clone());
-        tasks.push(tokio::spawn(serving));
-        tasks.push(tokio::spawn(listener::serve(main, acceptor, router, is_over.clone())));
-        if let Some(tls) = tls {
-            tokio::spawn(renew(tls, is_over));
-        }
-        Ok(Server { url: server_url, ingest_url, read_token, app, socket, shutdown, tasks })
+            tasks.push(tokio::spawn(listener::serve(main, acceptor, router, is_over.clone())));
+            if let Some(tls) = tls {
+                tokio::spawn(renew(tls, is_over));
+            }
+            Ok(Server { url: server_url, ingest_url, read_token, app, socket, shutdown, tasks })
+        })
     }
 
     /// Waits until the record cannot be written any more.
@@ -232,22 +235,24 @@ impl Server {
     ///
     /// # Errors
     /// The record could not be closed; what was acknowledged is in its log all the same.
-    pub async fn stop(self) -> Result<()> {
-        self.app.is_ready.store(false, Ordering::Relaxed);
-        // Every listener may have gone already.
-        let _gone = self.shutdown.send(true);
-        for mut task in self.tasks {
-            if tokio::time::timeout(DRAIN_MAX, &mut task).await.is_err() {
-                tracing::warn!("requests that did not end are cut off");
-                task.abort();
-                let _aborted = task.await;
+    pub fn stop(self) -> BoxFuture<'static, Result<()>> {
+        Box::pin(async move {
+            self.app.is_ready.store(false, Ordering::Relaxed);
+            // Every listener may have gone already.
+            let _gone = self.shutdown.send(true);
+            for mut task in self.tasks {
+                if tokio::time::timeout(DRAIN_MAX, &mut task).await.is_err() {
+                    tracing::warn!("requests that did not end are cut off");
+                    task.abort();
+                    let _aborted = task.await;
+                }
             }
-        }
-        // Another server may have made its own since; then this removes one too many, and only
-        // a restart of that one is lost, nothing of the record.
-        listener::remove(&self.socket);
-        // Streams may still hold it; dropping it afterwards loses nothing.
-        Ok(self.app.writer.flush().await?)
+            // Another server may have made its own since; then this removes one too many, and only
+            // a restart of that one is lost, nothing of the record.
+            listener::remove(&self.socket);
+            // Streams may still hold it; dropping it afterwards loses nothing.
+            Ok(self.app.writer.flush().await?)
+        })
     }
 }
 

@@ -90,34 +90,36 @@ impl Which {
 }
 
 /// Compacts both tables. After each merge, `goes_on` is told how long it took.
-pub(crate) async fn run(
-    writing: Writing<'_>,
-    which: &Which,
-    goes_on: &mut GoesOn<'_>,
-) -> Result<Report> {
-    let mut report = Report::default();
-    let files = Arc::clone(&writing.shared.lock().files);
-    let sealed = Sealed::of(&writing)?;
-    // Bodies first: their order is taken from the events of the same leaves, whatever file these
-    // are in.
-    for group in which.of(&covered(&files)) {
-        let began = Instant::now();
-        let merged = merge_bodies(&sealed, &files.events, &group).await?;
-        replace(&writing, Table::Bodies, &group, merged, &mut report).await?;
-        if !goes_on(began.elapsed()).await {
-            return Ok(report);
+pub(crate) fn run<'a>(
+    writing: Writing<'a>,
+    which: &'a Which,
+    goes_on: &'a mut GoesOn<'a>,
+) -> BoxFuture<'a, Result<Report>> {
+    Box::pin(async move {
+        let mut report = Report::default();
+        let files = Arc::clone(&writing.shared.lock().files);
+        let sealed = Sealed::of(&writing)?;
+        // Bodies first: their order is taken from the events of the same leaves, whatever file these
+        // are in.
+        for group in which.of(&covered(&files)) {
+            let began = Instant::now();
+            let merged = merge_bodies(&sealed, &files.events, &group).await?;
+            replace(&writing, Table::Bodies, &group, merged, &mut report).await?;
+            if !goes_on(began.elapsed()).await {
+                return Ok(report);
+            }
         }
-    }
-    for group in which.of(&files.events) {
-        let began = Instant::now();
-        let merged = merge_events(&sealed, &group).await?;
-        replace(&writing, Table::Events, &group, merged, &mut report).await?;
-        if !goes_on(began.elapsed()).await {
-            return Ok(report);
+        for group in which.of(&files.events) {
+            let began = Instant::now();
+            let merged = merge_events(&sealed, &group).await?;
+            replace(&writing, Table::Events, &group, merged, &mut report).await?;
+            if !goes_on(began.elapsed()).await {
+                return Ok(report);
+            }
         }
-    }
-    report.files_deleted = vacuum(&writing, GRACE).await?;
-    Ok(report)
+        report.files_deleted = vacuum(&writing, GRACE).await?;
+        Ok(report)
+    })
 }
 
 /// The files of bodies whose events are in segments too: what a crash left above the watermark

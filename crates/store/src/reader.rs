@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use whodid_tlog::Signer;
 
 use crate::dedupe::Fingerprints;
@@ -62,38 +63,48 @@ impl Reader {
     /// # Errors
     /// The tables cannot be read. Damage to the write-ahead log is not an error here: what can be
     /// read is returned, with a warning.
-    pub async fn snapshot(&self) -> Result<Snapshot> {
-        let log = replay::open_all(&*self.disk)?;
-        let tables = open_tables(&self.store).await?;
-        let watermarks = watermarks(&tables, &*self.disk).await?;
-        let recovered = recover::read(&log, &watermarks, &Fingerprints::new(), None)?;
-        let mut files = tables.files()?;
-        // Bodies above the watermark belong to events that are still in the log.
-        files.bodies.retain(|file| {
-            watermarks.get(&file.cluster).is_some_and(|last| file.stats.seq.1 <= *last)
-        });
-        let warnings = recovered.losses.iter().map(ToString::to_string).collect();
-        let runs = recovered.frozen.into_iter().flat_map(|frozen| frozen.runs).collect();
-        Ok(self.pin(files, runs, warnings))
+    pub fn snapshot<'a>(&'a self) -> BoxFuture<'a, Result<Snapshot>> {
+        Box::pin(async move {
+            let log = replay::open_all(&*self.disk)?;
+            let tables = open_tables(&self.store).await?;
+            let watermarks = watermarks(&tables, &*self.disk).await?;
+            let recovered = recover::read(&log, &watermarks, &Fingerprints::new(), None)?;
+            let mut files = tables.files()?;
+            // Bodies above the watermark belong to events that are still in the log.
+            files.bodies.retain(|file| {
+                watermarks.get(&file.cluster).is_some_and(|last| file.stats.seq.1 <= *last)
+            });
+            let warnings = recovered.losses.iter().map(ToString::to_string).collect();
+            let runs = recovered.frozen.into_iter().flat_map(|frozen| frozen.runs).collect();
+            Ok(self.pin(files, runs, warnings))
+        })
     }
 
     /// Proves that the log of a cluster has events; `None` if no checkpoint covers all of them yet.
     ///
     /// # Errors
     /// The record cannot be read, has no such event, or is not the one that was signed.
-    pub async fn prove(&self, cluster: &str, seqs: &BTreeSet<u64>) -> Result<Option<Evidence>> {
-        let Some(mut signed) = Signed::read(&self.disk, cluster)? else { return Ok(None) };
-        let pruned = ledger::meta::standing(&*self.disk)?.pruned.get(cluster).copied();
-        if let Some(seq) = seqs.first().filter(|seq| pruned.is_some_and(|pruned| **seq < pruned)) {
-            return Err(Error::Invalid(format!(
-                "{cluster}/{seq} was pruned when its retention ended; a proof that was made before \
+    pub fn prove<'a>(
+        &'a self,
+        cluster: &'a str,
+        seqs: &'a BTreeSet<u64>,
+    ) -> BoxFuture<'a, Result<Option<Evidence>>> {
+        Box::pin(async move {
+            let Some(mut signed) = Signed::read(&self.disk, cluster)? else { return Ok(None) };
+            let pruned = ledger::meta::standing(&*self.disk)?.pruned.get(cluster).copied();
+            if let Some(seq) =
+                seqs.first().filter(|seq| pruned.is_some_and(|pruned| **seq < pruned))
+            {
+                return Err(Error::Invalid(format!(
+                    "{cluster}/{seq} was pruned when its retention ended; a proof that was made before \
                  still holds: `whodid verify PROOF`"
-            )));
-        }
-        signed.prefer_cosigned(seqs.last().copied().unwrap_or_default());
-        let snapshot = self.snapshot().await?;
-        let Some(proven) = signed.prove(&snapshot, seqs).await? else { return Ok(None) };
-        Ok(Some(Evidence { signed, snapshot, proven }))
+                )));
+            }
+            signed.prefer_cosigned(seqs.last().copied().unwrap_or_default());
+            let snapshot = self.snapshot().await?;
+            let Some(proven) = signed.prove(&snapshot, seqs).await? else { return Ok(None) };
+            Ok(Some(Evidence { signed, snapshot, proven }))
+        })
     }
 
     /// The newest checkpoint of a log; `None` if the log has not begun.

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use futures::future::BoxFuture;
 use whodid_event::entry::{self, BLOCK_LEAVES, BODY_NAMES};
 
 use crate::entries::overlaps;
@@ -49,34 +50,36 @@ pub async fn redact_dir(
     })
 }
 
-async fn redact(
-    writer: &Writer,
-    (cluster, seq): (&str, u64),
-    members: &BTreeSet<String>,
-    reason: &str,
-) -> Result<BTreeSet<String>> {
-    writer.flush().await?;
-    let snapshot = writer.snapshot();
-    let members = going(&snapshot, (cluster, seq), members).await?;
-    check_holds(writer, &snapshot, (cluster, seq))?;
-    let record = Record::Redact {
-        cluster: cluster.to_owned(),
-        seq,
-        members: members.clone(),
-        reason: reason.to_owned(),
-    };
-    writer.record(vec![record]).await?;
-    let going = members.clone();
-    let is_going = move |of: u64, member: &str| of == seq && going.contains(member);
-    let leaf = seq..seq + 1;
-    erase(&writer.writing(), |file| overlaps(file, cluster, &leaf), is_going).await?;
-    let begin = seq - seq % BLOCK_LEAVES;
-    let all = snapshot.ends().get(cluster).copied().unwrap_or(0);
-    let end = all.min(begin + BLOCK_LEAVES);
-    let kept = writer.snapshot().salts(cluster, begin..end).await?;
-    keys::destroy(&*writer.disk, &writer.store, (cluster, seq, end), kept)?;
-    writer.vacuum(TimeDelta::zero()).await?;
-    Ok(members)
+fn redact<'a>(
+    writer: &'a Writer,
+    (cluster, seq): (&'a str, u64),
+    members: &'a BTreeSet<String>,
+    reason: &'a str,
+) -> BoxFuture<'a, Result<BTreeSet<String>>> {
+    Box::pin(async move {
+        writer.flush().await?;
+        let snapshot = writer.snapshot();
+        let members = going(&snapshot, (cluster, seq), members).await?;
+        check_holds(writer, &snapshot, (cluster, seq))?;
+        let record = Record::Redact {
+            cluster: cluster.to_owned(),
+            seq,
+            members: members.clone(),
+            reason: reason.to_owned(),
+        };
+        writer.record(vec![record]).await?;
+        let going = members.clone();
+        let is_going = move |of: u64, member: &str| of == seq && going.contains(member);
+        let leaf = seq..seq + 1;
+        erase(&writer.writing(), |file| overlaps(file, cluster, &leaf), is_going).await?;
+        let begin = seq - seq % BLOCK_LEAVES;
+        let all = snapshot.ends().get(cluster).copied().unwrap_or(0);
+        let end = all.min(begin + BLOCK_LEAVES);
+        let kept = writer.snapshot().salts(cluster, begin..end).await?;
+        keys::destroy(&*writer.disk, &writer.store, (cluster, seq, end), kept)?;
+        writer.vacuum(TimeDelta::zero()).await?;
+        Ok(members)
+    })
 }
 
 /// Which bodies of an event go: those asked for, or all that it has.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use whodid_event::redact::RuleSet;
 use whodid_event::split::Item;
 use whodid_event::time::Micros;
@@ -70,27 +71,29 @@ pub async fn repair_dir(dir: &Path) -> Result<Repair> {
 ///
 /// # Errors
 /// As [`repair_dir`].
-pub async fn repair(disk: Arc<dyn Disk>) -> Result<Repair> {
-    Descriptor::load(&*disk)?.ok_or_else(|| Error::NoStore { dir: ".".into() })?;
-    let store = DiskStore::new(Arc::clone(&disk), Health::default());
-    let tables = open_tables(&store).await?;
-    let covered = watermarks(&tables, &*disk).await?;
-    let ends = covered.iter().map(|(cluster, last)| (cluster.clone(), last + 1)).collect();
-    let files = replay::open_all(&*disk)?;
-    let keys = Keys::new(Arc::clone(&disk), store.clone());
-    let uncertain = keys::clusters(&*disk)?.into_iter().collect();
-    let mut work =
-        Work { disk, store, keys, ends, uncertain, received: 0, repair: Repair::default() };
-    for (i, file) in files.iter().enumerate() {
-        work.file(file, i + 1 == files.len(), &covered)?;
-    }
-    if files.is_empty() {
-        work.repair.damage.push((wal::FOLDER.into(), 0));
-    }
-    if !work.repair.damage.is_empty() {
-        work.end_with_notes(files.last().map_or(1, |file| file.number + 1))?;
-    }
-    Ok(work.repair)
+pub fn repair(disk: Arc<dyn Disk>) -> BoxFuture<'static, Result<Repair>> {
+    Box::pin(async move {
+        Descriptor::load(&*disk)?.ok_or_else(|| Error::NoStore { dir: ".".into() })?;
+        let store = DiskStore::new(Arc::clone(&disk), Health::default());
+        let tables = open_tables(&store).await?;
+        let covered = watermarks(&tables, &*disk).await?;
+        let ends = covered.iter().map(|(cluster, last)| (cluster.clone(), last + 1)).collect();
+        let files = replay::open_all(&*disk)?;
+        let keys = Keys::new(Arc::clone(&disk), store.clone());
+        let uncertain = keys::clusters(&*disk)?.into_iter().collect();
+        let mut work =
+            Work { disk, store, keys, ends, uncertain, received: 0, repair: Repair::default() };
+        for (i, file) in files.iter().enumerate() {
+            work.file(file, i + 1 == files.len(), &covered)?;
+        }
+        if files.is_empty() {
+            work.repair.damage.push((wal::FOLDER.into(), 0));
+        }
+        if !work.repair.damage.is_empty() {
+            work.end_with_notes(files.last().map_or(1, |file| file.number + 1))?;
+        }
+        Ok(work.repair)
+    })
 }
 
 struct Work {

@@ -6,13 +6,16 @@
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
+use futures::future::BoxFuture;
 use whodid_event::time::{self, Micros};
 
 use crate::compact;
+use crate::disk::Disk;
 use crate::erase::{erase, is_erased};
 use crate::error::{Error, Result};
 use crate::keys;
 use crate::ledger::{Hold, Record, Signed, meta};
+use crate::memtable::Files;
 use crate::reader::Reader;
 use crate::snapshot::{Snapshot, Table};
 use crate::table::DataFile;
@@ -214,6 +217,20 @@ fn plans(
     Ok(plans)
 }
 
+/// Ends what a crash has cut off: keys of what was pruned go when nothing of it is listed any more.
+///
+/// # Errors
+/// The meta log is damaged, or the disk refuses.
+pub(crate) fn finish(disk: &dyn Disk, live: &Files) -> Result<()> {
+    for (cluster, to) in meta::standing(disk)?.pruned {
+        let is_left = |file: &DataFile| file.cluster == cluster && file.stats.seq.0 < to;
+        if !live.events.iter().chain(&live.bodies).any(is_left) {
+            keys::forget(disk, &cluster, to)?;
+        }
+    }
+    Ok(())
+}
+
 /// Up to where the tree of a cluster is durable without its leaves, and seen by all who sign it.
 fn settled(snapshot: &Snapshot, cluster: &str) -> Result<Option<u64>> {
     let signed = Signed::read(&snapshot.disk, cluster)?;
@@ -281,38 +298,45 @@ impl Writer {
         }
     }
 
-    async fn expire(&self, plan: &Plan, reason: &str) -> Result<()> {
-        let Plan { cluster, to, last_received, .. } = plan;
-        let record = Record::Expire {
-            cluster: cluster.clone(),
-            to: *to,
-            last_received: time::format(*last_received),
-            reason: reason.to_owned(),
-        };
-        self.record(vec![record]).await?;
-        let is_wanted = |file: &DataFile| {
-            file.cluster == *cluster && file.stats.seq.1 < *to && !is_erased(file)
-        };
-        erase(&self.writing(), is_wanted, |_, _| true).await
+    fn expire<'a>(&'a self, plan: &'a Plan, reason: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let Plan { cluster, to, last_received, .. } = plan;
+            let record = Record::Expire {
+                cluster: cluster.clone(),
+                to: *to,
+                last_received: time::format(*last_received),
+                reason: reason.to_owned(),
+            };
+            self.record(vec![record]).await?;
+            let is_wanted = |file: &DataFile| {
+                file.cluster == *cluster && file.stats.seq.1 < *to && !is_erased(file)
+            };
+            erase(&self.writing(), is_wanted, |_, _| true).await
+        })
     }
 
-    async fn prune(&self, plan: &Plan, reason: &str) -> Result<()> {
-        let Plan { cluster, from, to, last_received, .. } = plan;
-        if to % UNIT_LEAVES != 0 || settled(&self.snapshot(), cluster)?.is_none_or(|end| end < *to)
-        {
-            return Err(Error::Invalid(format!("leaf {to} of {cluster} is no place to prune to")));
-        }
-        let record = Record::Prune {
-            cluster: cluster.clone(),
-            from: *from,
-            to: *to,
-            last_received: time::format(*last_received),
-            reason: reason.to_owned(),
-        };
-        self.record(vec![record]).await?;
-        compact::cut(&self.writing(), cluster, *to).await?;
-        // Commitments to what is gone say nothing without them.
-        keys::forget(&*self.disk, cluster, *to)
+    fn prune<'a>(&'a self, plan: &'a Plan, reason: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let Plan { cluster, from, to, last_received, .. } = plan;
+            if to % UNIT_LEAVES != 0
+                || settled(&self.snapshot(), cluster)?.is_none_or(|end| end < *to)
+            {
+                return Err(Error::Invalid(format!(
+                    "leaf {to} of {cluster} is no place to prune to"
+                )));
+            }
+            let record = Record::Prune {
+                cluster: cluster.clone(),
+                from: *from,
+                to: *to,
+                last_received: time::format(*last_received),
+                reason: reason.to_owned(),
+            };
+            self.record(vec![record]).await?;
+            compact::cut(&self.writing(), cluster, *to).await?;
+            // Commitments to what is gone say nothing without them.
+            keys::forget(&*self.disk, cluster, *to)
+        })
     }
 
     /// Deletes the files of both tables that nothing has listed for so long.

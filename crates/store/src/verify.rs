@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use futures::future::BoxFuture;
 use whodid_event::time::Micros;
 use whodid_tlog::proof::Head;
 use whodid_tlog::{Checkpoint, Hash, Policy};
@@ -202,42 +203,45 @@ impl Reader {
         self.verify_telling(wanted, &mut progress).await
     }
 
-    async fn verify_telling(
-        &self,
-        wanted: Wanted<'_>,
-        progress: &mut Progress<'_>,
-    ) -> Result<Verification> {
-        let detects_rewriting = wanted.policy.is_some();
-        let mut verification = Verification { detects_rewriting, ..Verification::default() };
-        let is_wanted = |name: &String| wanted.cluster.is_none_or(|cluster| cluster == name);
-        let mut clusters = log::names(&*self.disk)?;
-        clusters.retain(|name| name != meta::NAME);
-        clusters.extend(keys::clusters(&*self.disk)?);
-        let mut clusters: BTreeSet<String> = clusters.into_iter().filter(is_wanted).collect();
-        // Checkpoints first: what they are about is in snapshots that are taken later.
-        let mut signed = HashMap::new();
-        for cluster in &clusters {
-            let log = self.signed(cluster, wanted, &mut verification);
-            signed.insert(cluster.clone(), log);
-        }
-        let snapshot = self.snapshot().await?;
-        // Seals behind the files that they are about.
-        let Said { seals, standing } = self.meta(wanted, &mut verification);
-        for warning in snapshot.warnings() {
-            verification.file("wal", &warning);
-        }
-        self.covered(&snapshot, &signed, wanted, &mut verification);
-        present::check(&*self.disk, &seals, &clusters, wanted, &mut verification)?;
-        let ends = snapshot.ends();
-        clusters.extend(ends.keys().filter(|name| is_wanted(name)).cloned());
-        let total = clusters.iter().filter_map(|cluster| ends.get(cluster)).sum();
-        let mut work = Work { snapshot: &snapshot, seals, standing, verification, progress, total };
-        for cluster in clusters {
-            // A cluster that has events and no keys has no log either.
-            let log = signed.remove(&cluster).unwrap_or(Log::NotYet);
-            work.cluster(&cluster, &log).await?;
-        }
-        Ok(work.verification)
+    fn verify_telling<'a>(
+        &'a self,
+        wanted: Wanted<'a>,
+        progress: &'a mut Progress<'a>,
+    ) -> BoxFuture<'a, Result<Verification>> {
+        Box::pin(async move {
+            let detects_rewriting = wanted.policy.is_some();
+            let mut verification = Verification { detects_rewriting, ..Verification::default() };
+            let is_wanted = |name: &String| wanted.cluster.is_none_or(|cluster| cluster == name);
+            let mut clusters = log::names(&*self.disk)?;
+            clusters.retain(|name| name != meta::NAME);
+            clusters.extend(keys::clusters(&*self.disk)?);
+            let mut clusters: BTreeSet<String> = clusters.into_iter().filter(is_wanted).collect();
+            // Checkpoints first: what they are about is in snapshots that are taken later.
+            let mut signed = HashMap::new();
+            for cluster in &clusters {
+                let log = self.signed(cluster, wanted, &mut verification);
+                signed.insert(cluster.clone(), log);
+            }
+            let snapshot = self.snapshot().await?;
+            // Seals behind the files that they are about.
+            let Said { seals, standing } = self.meta(wanted, &mut verification);
+            for warning in snapshot.warnings() {
+                verification.file("wal", &warning);
+            }
+            self.covered(&snapshot, &signed, wanted, &mut verification);
+            present::check(&*self.disk, &seals, &clusters, wanted, &mut verification)?;
+            let ends = snapshot.ends();
+            clusters.extend(ends.keys().filter(|name| is_wanted(name)).cloned());
+            let total = clusters.iter().filter_map(|cluster| ends.get(cluster)).sum();
+            let mut work =
+                Work { snapshot: &snapshot, seals, standing, verification, progress, total };
+            for cluster in clusters {
+                // A cluster that has events and no keys has no log either.
+                let log = signed.remove(&cluster).unwrap_or(Log::NotYet);
+                work.cluster(&cluster, &log).await?;
+            }
+            Ok(work.verification)
+        })
     }
 
     /// Reads a log; what is wrong with its files is a finding.

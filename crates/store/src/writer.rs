@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use futures::future::BoxFuture;
 use tokio::sync::futures::Notified;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use whodid_event::redact::RuleSet;
@@ -30,7 +31,7 @@ use crate::recover::{self, Recovered, Watermarks};
 use crate::sequencer::{Receipt, Request, Sequence, Sequencer};
 use crate::snapshot::Snapshot;
 use crate::table::{BODIES, DeltaLog, EVENTS, TableLog};
-use crate::{compact, rebuild, segment};
+use crate::{compact, rebuild, retention, segment};
 
 /// How many requests may wait for the sequencer before their senders wait.
 const REQUESTS_MAX: usize = 64;
@@ -104,71 +105,83 @@ impl Writer {
         Ok(writer)
     }
 
-    async fn start(disk: Arc<dyn Disk>, options: Options, reopening: &[String]) -> Result<Self> {
-        let found = Found::read(&disk).await?;
-        let Found { store, known, tables, watermarks, fingerprints, recovered, retired, log } =
-            found;
-        let preparer = Preparer { rules: Arc::new(options.rules.clone()), fingerprints };
-        let live = Arc::new(tables.files()?);
-        let since = options.clock.now().max(recovered.last_received) - WINDOW_MICROS;
-        let windows = rebuild::windows(&store, &live, &preparer.fingerprints, since);
-        let newest = live.events.iter().map(|file| file.stats.received.1);
-        let last_received = newest.fold(recovered.last_received, i64::max);
-        let sequences = sequences(windows.await?, &watermarks, &recovered);
-        let shared = Shared::default();
-        let segments = ledger::Kept::segments(&live, &store, &disk);
-        let record =
-            ledger::Kept { segments, watermarks: &watermarks, recovered: &recovered, reopening };
-        let made = known.clone().map_or_else(|| ledger::descriptor(&*disk), Ok)?;
-        let ledger = ledger::open((&disk, &store), &made, &record, &shared, &options.clock).await?;
-        // Written when all the rest is there: from then on, what is missing was taken away.
-        let descriptor = known.map_or_else(|| made.create(&store), Ok)?;
-        *shared.lock() = State {
-            positions: recover::positions(&*disk, &recovered)?,
-            frozen: recovered.frozen.into_iter().map(Arc::new).collect(),
-            files: live,
-            ..State::default()
-        };
-        let (ledger, ledger_thread) = ledger.start()?;
-        let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
-        let sequencer = Sequencer {
-            log,
-            keys: Keys::new(Arc::clone(&disk), store.clone()),
-            ledger: ledger.clone(),
-            sequences,
-            last_received,
-            shared: shared.clone(),
-            limits: options.limits,
-            clock: Arc::clone(&options.clock),
-        };
-        let tables = Arc::new(Mutex::new(tables));
-        let flusher = Flusher {
-            shared: shared.clone(),
-            tables: Arc::clone(&tables),
-            store: store.clone(),
-            disk: Arc::clone(&disk),
-            limits: options.limits,
-            clock: Arc::clone(&options.clock),
-            ledger: ledger.clone(),
-            requests: requests.downgrade(),
-            uncovered: None,
-            retired,
-        };
-        Ok(Writer {
-            shared,
-            requests,
-            sequencer: Some(run(sequencer, inbox)?),
-            flusher: tokio::spawn(flusher.run()),
-            ledger,
-            ledger_thread: Some(ledger_thread),
-            tables,
-            upkeep: Mutex::default(),
-            clock: options.clock,
-            preparer,
-            descriptor,
-            store,
-            disk,
-            lock: None,
+    fn start<'a>(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        reopening: &'a [String],
+    ) -> BoxFuture<'a, Result<Self>> {
+        Box::pin(async move {
+            let found = Found::read(&disk).await?;
+            let Found { store, known, tables, watermarks, fingerprints, recovered, retired, log } =
+                found;
+            let preparer = Preparer { rules: Arc::new(options.rules.clone()), fingerprints };
+            let live = Arc::new(tables.files()?);
+            let since = options.clock.now().max(recovered.last_received) - WINDOW_MICROS;
+            let windows = rebuild::windows(&store, &live, &preparer.fingerprints, since);
+            let newest = live.events.iter().map(|file| file.stats.received.1);
+            let last_received = newest.fold(recovered.last_received, i64::max);
+            let sequences = sequences(windows.await?, &watermarks, &recovered);
+            let shared = Shared::default();
+            let segments = ledger::Kept::segments(&live, &store, &disk);
+            let record = ledger::Kept {
+                segments,
+                watermarks: &watermarks,
+                recovered: &recovered,
+                reopening,
+            };
+            let made = known.clone().map_or_else(|| ledger::descriptor(&*disk), Ok)?;
+            let ledger =
+                ledger::open((&disk, &store), &made, &record, &shared, &options.clock).await?;
+            retention::finish(&*disk, &live)?;
+            // Written when all the rest is there: from then on, what is missing was taken away.
+            let descriptor = known.map_or_else(|| made.create(&store), Ok)?;
+            *shared.lock() = State {
+                positions: recover::positions(&*disk, &recovered)?,
+                frozen: recovered.frozen.into_iter().map(Arc::new).collect(),
+                files: live,
+                ..State::default()
+            };
+            let (ledger, ledger_thread) = ledger.start()?;
+            let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
+            let sequencer = Sequencer {
+                log,
+                keys: Keys::new(Arc::clone(&disk), store.clone()),
+                ledger: ledger.clone(),
+                sequences,
+                last_received,
+                shared: shared.clone(),
+                limits: options.limits,
+                clock: Arc::clone(&options.clock),
+            };
+            let tables = Arc::new(Mutex::new(tables));
+            let flusher = Flusher {
+                shared: shared.clone(),
+                tables: Arc::clone(&tables),
+                store: store.clone(),
+                disk: Arc::clone(&disk),
+                limits: options.limits,
+                clock: Arc::clone(&options.clock),
+                ledger: ledger.clone(),
+                requests: requests.downgrade(),
+                uncovered: None,
+                retired,
+            };
+            Ok(Writer {
+                shared,
+                requests,
+                sequencer: Some(run(sequencer, inbox)?),
+                flusher: tokio::spawn(flusher.run()),
+                ledger,
+                ledger_thread: Some(ledger_thread),
+                tables,
+                upkeep: Mutex::default(),
+                clock: options.clock,
+                preparer,
+                descriptor,
+                store,
+                disk,
+                lock: None,
+            })
         })
     }
 
@@ -242,29 +255,31 @@ impl Writer {
     ///
     /// # Errors
     /// The disk refuses; the events stay in the write-ahead log.
-    pub async fn flush(&self) -> Result<()> {
-        let (reply, done) = oneshot::channel();
-        self.requests.send(Request::Freeze(reply)).await.map_err(|_| self.stopped())?;
-        done.await.map_err(|_| self.stopped())??;
-        loop {
-            let moved = self.shared.progress().notified();
-            tokio::pin!(moved);
-            // From here on no progress is missed.
-            moved.as_mut().enable();
-            {
-                let state = self.shared.lock();
-                if let Some(error) = &state.fatal {
-                    return Err(error.again());
+    pub fn flush<'a>(&'a self) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let (reply, done) = oneshot::channel();
+            self.requests.send(Request::Freeze(reply)).await.map_err(|_| self.stopped())?;
+            done.await.map_err(|_| self.stopped())??;
+            loop {
+                let moved = self.shared.progress().notified();
+                tokio::pin!(moved);
+                // From here on no progress is missed.
+                moved.as_mut().enable();
+                {
+                    let state = self.shared.lock();
+                    if let Some(error) = &state.fatal {
+                        return Err(error.again());
+                    }
+                    if state.frozen.is_empty() && state.uncovered == 0 {
+                        return Ok(());
+                    }
+                    if let Some(why) = &state.flush_trouble {
+                        return Err(Error::Stopped(why.clone()));
+                    }
                 }
-                if state.frozen.is_empty() && state.uncovered == 0 {
-                    return Ok(());
-                }
-                if let Some(why) = &state.flush_trouble {
-                    return Err(Error::Stopped(why.clone()));
-                }
+                moved.await;
             }
-            moved.await;
-        }
+        })
     }
 
     /// Merges small segments into larger ones and compresses them better. Answers stay the same.
@@ -322,21 +337,23 @@ impl Writer {
     ///
     /// # Errors
     /// As [`flush`](Self::flush); the events are in the write-ahead log all the same.
-    pub async fn close(mut self) -> Result<()> {
-        let flushed = self.flush().await;
-        self.shared.lock().is_closing = true;
-        if flushed.is_err() {
-            self.flusher.abort();
-        }
-        self.shared.work().notify_one();
-        let (closed, _) = mpsc::channel(1);
-        drop(std::mem::replace(&mut self.requests, closed));
-        let sequencer = self.sequencer.take();
-        // Both end by themselves now; a panic of theirs has been reported where it happened.
-        let _ended = tokio::task::spawn_blocking(move || sequencer.map(JoinHandle::join)).await;
-        let _ended = (&mut self.flusher).await;
-        let covered = self.ledger.cover().await;
-        flushed.and(covered)
+    pub fn close(mut self) -> BoxFuture<'static, Result<()>> {
+        Box::pin(async move {
+            let flushed = self.flush().await;
+            self.shared.lock().is_closing = true;
+            if flushed.is_err() {
+                self.flusher.abort();
+            }
+            self.shared.work().notify_one();
+            let (closed, _) = mpsc::channel(1);
+            drop(std::mem::replace(&mut self.requests, closed));
+            let sequencer = self.sequencer.take();
+            // Both end by themselves now; a panic of theirs has been reported where it happened.
+            let _ended = tokio::task::spawn_blocking(move || sequencer.map(JoinHandle::join)).await;
+            let _ended = (&mut self.flusher).await;
+            let covered = self.ledger.cover().await;
+            flushed.and(covered)
+        })
     }
 
     fn stopped(&self) -> Error {

@@ -174,10 +174,15 @@ impl Policy {
             }
         }
         let checkpoint = opened.map_err(Error::Log)?;
-        if self.quorum != NONE && !self.has_seen(&self.quorum, note) {
+        if self.is_quorum(note) == Some(false) {
             return Err(Error::Quorum(self.quorum.clone()));
         }
         Ok(checkpoint)
+    }
+
+    /// Whether enough witnesses have signed a note; `None` where none has to.
+    pub fn is_quorum(&self, note: &Note) -> Option<bool> {
+        (self.quorum != NONE).then(|| self.has_seen(&self.quorum, note))
     }
 
     /// Groups name only what stands above them, so this ends.

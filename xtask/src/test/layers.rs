@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::command;
 
 /// Every crate of the workspace and the ones it may name; tests may name the testkit as well.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     (
         "whodid-cli",
         &[
@@ -18,6 +18,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
             "whodid-api",
             "whodid-engine",
             "whodid-store",
+            "whodid-policy",
             "whodid-query",
             "whodid-event",
             "whodid-tlog",
@@ -39,6 +40,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("whodid-api", &[]),
     ("whodid-engine", &["whodid-store", "whodid-query", "whodid-event"]),
     ("whodid-store", &["whodid-event", "whodid-tlog"]),
+    ("whodid-policy", &["whodid-event"]),
     ("whodid-query", &["whodid-event"]),
     ("whodid-event", &[]),
     ("whodid-tlog", &[]),
@@ -64,7 +66,8 @@ const OWNED: [(&str, &[&str]); 11] = [
 ];
 
 /// Crates that do no I/O and compile in seconds, tests included.
-const PURE: [&str; 5] = ["whodid-event", "whodid-query", "whodid-tlog", "whodid-testkit", "xtask"];
+const PURE: [&str; 6] =
+    ["whodid-event", "whodid-policy", "whodid-query", "whodid-tlog", "whodid-testkit", "xtask"];
 /// What none of them may reach, however indirectly.
 const IMPURE: [&str; 7] =
     ["tokio", "datafusion", "deltalake", "arrow", "parquet", "object_store", "reqwest"];

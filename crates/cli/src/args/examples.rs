@@ -167,6 +167,14 @@ Examples:
   # The line for the policies of auditors; of stores, with the URL behind it
   whodid witness policy --name audit.example.com/w1";
 
+pub const INIT_EXAMPLES: &str = "\
+Examples:
+  # A cluster that kubeadm made, recorded by a server at whodid.example.com
+  whodid init kubeadm --cluster prod --url https://whodid.example.com:8443
+
+  # Look at it first
+  whodid init k3s --cluster edge --url https://10.0.0.5:8443 --dry-run";
+
 pub const COMPLETION_EXAMPLES: &str = "\
 Examples:
   # Load completion into this shell

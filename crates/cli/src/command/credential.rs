@@ -23,16 +23,8 @@ const TOKEN_PREFIX: &str = "whodid_ingest_";
 pub fn token(command: TokenCommand) -> Result<(), Failure> {
     match command {
         TokenCommand::Create(args) => {
-            let mut secret = [0; 32];
-            rand::rngs::OsRng
-                .try_fill_bytes(&mut secret)
-                .map_err(|error| Failure::Unavailable(format!("no random bytes: {error}")))?;
-            let token = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(secret));
-            let print_of = Sha256::digest(token.as_bytes()).into();
-            let state = State::open(&record(&args.store)?)?;
-            state.add_credential(&print_of, CredentialKind::Token, &args.cluster, &args.source)?;
             // Alone on stdout, for `> token-file`.
-            print(&format!("{token}\n"))?;
+            print(&format!("{}\n", create(&args.store, &args.cluster, &args.source)?))?;
         }
         TokenCommand::List(args) => list(&args)?,
         TokenCommand::Revoke(args) => {
@@ -48,6 +40,19 @@ pub fn token(command: TokenCommand) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Makes a token that a source may send with.
+pub fn create(store: &StoreArgs, cluster: &str, source: &str) -> Result<String, Failure> {
+    let mut secret = [0; 32];
+    rand::rngs::OsRng
+        .try_fill_bytes(&mut secret)
+        .map_err(|error| Failure::Unavailable(format!("no random bytes: {error}")))?;
+    let token = format!("{TOKEN_PREFIX}{}", URL_SAFE_NO_PAD.encode(secret));
+    let print_of = Sha256::digest(token.as_bytes()).into();
+    let state = State::open(&record(store)?)?;
+    state.add_credential(&print_of, CredentialKind::Token, cluster, source)?;
+    Ok(token)
 }
 
 pub fn certificate(command: CertificateCommand) -> Result<(), Failure> {

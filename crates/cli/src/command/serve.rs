@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use whodid_server::{CosigningSettings, Identity, Server, Settings, usual_names};
 use whodid_store::Options;
-use whodid_tlog::Verifier;
+use whodid_tlog::Policy;
 
 use super::import::rules;
 use super::verify::read_policy;
@@ -139,22 +139,14 @@ pub fn identity(tls: TlsArgs, address: IpAddr, faults: &mut Vec<String>) -> Opti
 }
 
 /// The witnesses that a policy names.
-fn witnesses(policy: Option<PathBuf>, faults: &mut Vec<String>) -> Vec<(Verifier, String)> {
-    let Some(path) = policy else { return Vec::new() };
-    let found = read_policy(&path).and_then(|policy| {
-        let of = CosigningSettings::witnesses_of(&policy);
-        of.map_err(|why| Failure::Usage(format!("{}: {why}", path.display())))
+fn witnesses(policy: Option<PathBuf>, faults: &mut Vec<String>) -> Option<Policy> {
+    let found = read_policy(&policy?).map_err(|failure| {
+        faults.push(match failure {
+            Failure::Usage(why) => why,
+            other => format!("{other:?}"),
+        });
     });
-    match found {
-        Ok(found) => found,
-        Err(failure) => {
-            faults.push(match failure {
-                Failure::Usage(why) => why,
-                other => format!("{other:?}"),
-            });
-            Vec::new()
-        }
-    }
+    found.ok()
 }
 
 fn filter(log: &Log) -> Result<EnvFilter, Failure> {

@@ -10,7 +10,7 @@ use whodid_event::redact::RuleSet;
 use whodid_server::{Cosigner, CosignerSettings, CosigningSettings, Error, Role, Server, Settings};
 use whodid_store::{Options, Reader, Verification, Wanted, Writer};
 use whodid_testkit::captures;
-use whodid_tlog::note::{Kind, Signer, Verifier};
+use whodid_tlog::note::{Kind, Signer};
 use whodid_tlog::proof::Head;
 use whodid_tlog::{AddCheckpoint, Checkpoint, Hash, Policy};
 
@@ -47,7 +47,7 @@ impl Domain {
         self.folder.path().join(name)
     }
 
-    fn settings(&self, name: &str, witnesses: Vec<(Verifier, String)>) -> Settings {
+    fn settings(&self, name: &str, witnesses: Option<Policy>) -> Settings {
         let signer = Some(self.signer.url.clone());
         Settings {
             data_dir: self.path(name),
@@ -63,7 +63,7 @@ impl Domain {
     }
 
     /// One life of the server over a store to which events were added before.
-    async fn serve(&self, name: &str, witnesses: Vec<(Verifier, String)>) -> Result<(), Error> {
+    async fn serve(&self, name: &str, witnesses: Option<Policy>) -> Result<(), Error> {
         Server::start(self.settings(name, witnesses)).await?.stop().await
     }
 
@@ -106,7 +106,7 @@ fn size(verification: &Verification, log: &str) -> (u64, u64) {
 async fn what_was_signed_elsewhere_cannot_be_taken_back() {
     let domain = Domain::new().await;
     domain.add("store", 0, 300).await;
-    domain.serve("store", vec![]).await.unwrap();
+    domain.serve("store", None).await.unwrap();
     let policy = format!("{}quorum none\n", domain.policy(&domain.signer).await);
     let verified = domain.verify("store", &policy).await;
     assert!(verified.detects_rewriting);
@@ -118,25 +118,25 @@ async fn what_was_signed_elsewhere_cannot_be_taken_back() {
     domain.add("store", 300, 50).await;
     let verified = domain.verify("store", &policy).await;
     assert_eq!(size(&verified, "/prod"), (300, 50));
-    domain.serve("store", vec![]).await.unwrap();
+    domain.serve("store", None).await.unwrap();
     assert_eq!(size(&domain.verify("store", &policy).await, "/prod"), (350, 0));
 
     // A whole older copy is a true record of yesterday; only who remembers more can tell.
     domain.copy("yesterday", "back");
-    let refused = domain.serve("back", vec![]).await.unwrap_err().to_string();
+    let refused = domain.serve("back", None).await.unwrap_err().to_string();
     assert!(refused.contains("was put back to an older state"), "{refused}");
     // Other events under the same keys, in the place of those that were signed.
     domain.copy("yesterday", "other");
     domain.add("other", 400, 50).await;
-    let refused = domain.serve("other", vec![]).await.unwrap_err().to_string();
+    let refused = domain.serve("other", None).await.unwrap_err().to_string();
     assert!(refused.contains("has signed"), "{refused}");
     domain.add("other", 500, 50).await;
-    let refused = domain.serve("other", vec![]).await.unwrap_err().to_string();
+    let refused = domain.serve("other", None).await.unwrap_err().to_string();
     assert!(refused.contains("was rewritten"), "{refused}");
     // A person decides to go on; the signer begins another log.
     let names = ["prod".to_owned(), "meta".to_owned()];
     whodid_store::reopen_dir(&domain.path("back"), &names, "a copy was put back").await.unwrap();
-    domain.serve("back", vec![]).await.unwrap();
+    domain.serve("back", None).await.unwrap();
     let newer = format!("{}quorum none\n", domain.policy(&domain.signer).await);
     let verified = domain.verify("back", &newer).await;
     assert_eq!(size(&verified, "/prod/2"), (301, 0));
@@ -144,21 +144,21 @@ async fn what_was_signed_elsewhere_cannot_be_taken_back() {
     assert!(verified.reopened.iter().any(says), "{:?}", verified.reopened);
     // From now on nobody signs the log that was frozen.
     domain.add("store", 600, 10).await;
-    domain.serve("store", vec![]).await.unwrap();
+    domain.serve("store", None).await.unwrap();
     assert_eq!(size(&domain.verify("store", &policy).await, "/prod"), (350, 10));
     // A signer that forgets is the control: it takes what was put back.
     let key = Writer::open_dir(&domain.path("yesterday"), options()).await.unwrap();
     let role = Role::Signer(vec![key.store_signer().unwrap().verifier().clone()]);
     drop(key);
     let forgetful = Domain { signer: cosigner(&domain.path("forgetful"), role).await, ..domain };
-    forgetful.serve("yesterday", vec![]).await.unwrap();
+    forgetful.serve("yesterday", None).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn witnesses_see_what_the_signer_signed() {
     let domain = Domain::new().await;
     domain.add("store", 0, 100).await;
-    domain.serve("store", vec![]).await.unwrap();
+    domain.serve("store", None).await.unwrap();
     let logs = domain.policy(&domain.signer).await;
     let file = domain.path("logs.txt");
     fs::write(&file, format!("{logs}quorum none\n")).unwrap();
@@ -166,13 +166,14 @@ async fn witnesses_see_what_the_signer_signed() {
     let witness = cosigner(&domain.path("witness"), role).await;
     let line = domain.policy(&witness).await;
     let (_, key) = line.trim_end().rsplit_once(' ').unwrap();
-    let key = Verifier::parse(key).unwrap();
     let policy = format!("{logs}{line}quorum audit.example/w1\n");
     // Nobody has cosigned yet.
     assert!(domain.verify("store", &policy).await.findings_in_all > 0);
     domain.add("store", 100, 10).await;
-    let witnesses = || vec![(key.clone(), witness.url.clone())];
-    domain.serve("store", witnesses()).await.unwrap();
+    let asked = |text: &str| Some(Policy::parse(text).unwrap());
+    let at = format!("witness audit.example/w1 {key} {}\n", witness.url);
+    let away = format!("witness audit.example/w1 {key} http://127.0.0.1:1\nquorum none\n");
+    domain.serve("store", asked(&format!("{at}quorum none\n"))).await.unwrap();
     let verified = domain.verify("store", &policy).await;
     assert_eq!(size(&verified, "/prod"), (110, 0));
     assert!(verified.detects_rewriting);
@@ -182,9 +183,20 @@ async fn witnesses_see_what_the_signer_signed() {
     Policy::parse(&policy).unwrap().open(evidence.note()).unwrap();
     // A witness that cannot be reached stops nobody, and what it saw before stays.
     domain.add("store", 110, 10).await;
-    let away = vec![(key.clone(), "http://127.0.0.1:1".to_owned())];
-    domain.serve("store", away).await.unwrap();
+    domain.serve("store", asked(&away)).await.unwrap();
     assert_eq!(size(&domain.verify("store", &policy).await, "/prod"), (110, 10));
+    // Unless the store's own policy says that the other one is enough.
+    let stranger = Signer::new("audit.example/w2", Kind::Cosignature, &[3; 32]).unwrap();
+    let stranger = stranger.verifier();
+    let other = format!("{at}witness w2 {stranger} http://127.0.0.1:1\n");
+    let both =
+        |quorum: &str| asked(&format!("{other}group any 1 audit.example/w1 w2\nquorum {quorum}\n"));
+    for quorum in ["none", "w2"] {
+        domain.serve("store", both(quorum)).await.unwrap();
+        assert_eq!(size(&domain.verify("store", &policy).await, "/prod"), (110, 10), "{quorum}");
+    }
+    domain.serve("store", both("any")).await.unwrap();
+    assert_eq!(size(&domain.verify("store", &policy).await, "/prod"), (120, 0));
 }
 
 /// A checkpoint of a log with so many leaves, signed by these keys.

@@ -8,6 +8,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use serde::Serialize;
 use whodid_event::split::Item;
 
@@ -43,32 +44,38 @@ pub struct Reopened {
 /// # Errors
 /// There is no such log, another process writes to the store, or the disk refuses; it can be
 /// repeated then.
-pub async fn reopen_dir(dir: &Path, names: &[String], reason: &str) -> Result<Vec<Reopened>> {
-    let lock = Lock::take(dir)?;
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir));
-    // What a damaged log says of it is lost; that it was there stays in its files.
-    let standing = meta::standing(&*disk).unwrap_or_default();
-    let frozen: Vec<_> = names.iter().map(|name| freeze(&disk, name)).collect::<Result<_>>()?;
-    let writer = Writer::reopen(disk, lock, names).await?;
-    let mut reopened = Vec::with_capacity(frozen.len());
-    for (name, (log, checkpoint)) in names.iter().zip(frozen) {
-        let (frozen, origin) = (log.frozen.clone(), log.origin.clone());
-        let record = Record::Reopen { frozen, checkpoint, origin, reason: reason.to_owned() };
-        if name != meta::NAME {
-            let mut builder = writer.preparer().begin(name, SOURCE)?;
-            builder.add(&Item::Value(&leaf(&record)?))?;
-            writer.append(builder.finish()?).await?;
+pub fn reopen_dir<'a>(
+    dir: &'a Path,
+    names: &'a [String],
+    reason: &'a str,
+) -> BoxFuture<'a, Result<Vec<Reopened>>> {
+    Box::pin(async move {
+        let lock = Lock::take(dir)?;
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(dir));
+        // What a damaged log says of it is lost; that it was there stays in its files.
+        let standing = meta::standing(&*disk).unwrap_or_default();
+        let frozen: Vec<_> = names.iter().map(|name| freeze(&disk, name)).collect::<Result<_>>()?;
+        let writer = Writer::reopen(disk, lock, names).await?;
+        let mut reopened = Vec::with_capacity(frozen.len());
+        for (name, (log, checkpoint)) in names.iter().zip(frozen) {
+            let (frozen, origin) = (log.frozen.clone(), log.origin.clone());
+            let record = Record::Reopen { frozen, checkpoint, origin, reason: reason.to_owned() };
+            if name != meta::NAME {
+                let mut builder = writer.preparer().begin(name, SOURCE)?;
+                builder.add(&Item::Value(&leaf(&record)?))?;
+                writer.append(builder.finish()?).await?;
+            }
+            writer.record(vec![record]).await?;
+            if name == meta::NAME {
+                let carried = standing.records("carried over from the frozen log");
+                writer.record(carried).await?;
+                seal_all(&writer).await?;
+            }
+            reopened.push(log);
         }
-        writer.record(vec![record]).await?;
-        if name == meta::NAME {
-            let carried = standing.records("carried over from the frozen log");
-            writer.record(carried).await?;
-            seal_all(&writer).await?;
-        }
-        reopened.push(log);
-    }
-    writer.close().await?;
-    Ok(reopened)
+        writer.close().await?;
+        Ok(reopened)
+    })
 }
 
 /// Seals the files of both tables as they are now.

@@ -4,11 +4,14 @@
 //! log that goes on.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use whodid_event::redact::RuleSet;
 use whodid_event::split::Position;
-use whodid_store::{Limit, Limits, Options, Reader, Rule, SourcePosition, Writer};
+use whodid_store::{
+    Limit, Limits, Options, Reader, Rule, SourcePosition, Table, UNIT_LEAVES, Writer,
+};
 use whodid_tlog::{Checkpoint, Note, Policy, proof};
 
 use crate::sim_disk::{Lies, SimDisk};
@@ -177,6 +180,91 @@ async fn every_step_can_be_the_last() {
     }
     assert!(bad.is_empty(), "{} of {} stops lost something", bad.len(), done.len() + 1);
     println!("{} stops, each killed and without power: nothing lost, no fork", done.len() + 1);
+}
+
+/// A store that has more than a unit of leaves, as a process that was ended left it.
+async fn with_a_unit() -> SimDisk {
+    let disk = SimDisk::new(u64::MAX, Lies::default());
+    let limits = Limits { segment_leaves: 50_000, ..options().limits };
+    let options = Options { limits, ..options() };
+    let writer = Writer::open(Arc::new(disk.clone()), options).await.unwrap();
+    let events: Vec<String> = (0..UNIT_LEAVES + 500).map(|i| event(9, i)).collect();
+    for events in events.chunks(8_192) {
+        writer.append(batch(&writer.preparer(), CLUSTER, events)).await.unwrap();
+    }
+    writer.close().await.unwrap();
+    disk.after_kill(u64::MAX)
+}
+
+/// Lets a unit go that is past its retention; what comes back are the operations that it took.
+async fn prune(disk: &SimDisk) -> Result<Range<u64>, whodid_store::Error> {
+    let options = options();
+    let now = options.clock.now();
+    let writer = Writer::open(Arc::new(disk.clone()), options).await?;
+    let begin = disk.done().len() as u64;
+    let events = Limit { age_max: None, bytes_max: Some(0) };
+    for plan in writer.retention(|_| Rule { events, ..Rule::default() }, now)? {
+        if plan.to > plan.from {
+            writer.let_go(&plan, "a test").await?;
+        }
+    }
+    let end = disk.done().len() as u64;
+    writer.close().await?;
+    Ok(begin..end)
+}
+
+/// What is wrong with a store whose prune was stopped, once it was repeated.
+async fn faults_of_prune(disk: SimDisk) -> Vec<String> {
+    let mut found = Vec::new();
+    let reader = Reader::open(Arc::new(disk.clone())).unwrap();
+    found.extend(findings(&reader).await);
+    found.extend(prune(&disk).await.err().map(|error| format!("cannot be repeated: {error}")));
+    found.extend(findings(&reader).await);
+    let snapshot = reader.snapshot().await.unwrap();
+    for table in [Table::Events, Table::Bodies] {
+        let first = snapshot.files(table).iter().map(|file| file.stats.seq.0).min();
+        // Not every event has a body.
+        if first.is_none_or(|first| !(UNIT_LEAVES..UNIT_LEAVES + 10).contains(&first)) {
+            found.push(format!("the first leaf of {} is {first:?}", table.name()));
+        }
+    }
+    if disk.seen("keys/a/000000000000.keys").is_some() {
+        found.push("keys of what was pruned are left".into());
+    }
+    found
+}
+
+/// A prune that was stopped before any of its operations can be repeated, and shows nothing wrong
+/// until then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prune_can_be_stopped_anywhere() {
+    let store = with_a_unit().await;
+    let whole = store.after_kill(u64::MAX);
+    let stops = prune(&whole).await.unwrap();
+    let done = whole.done();
+    let during = done.get(stops.start as usize..stops.end as usize).unwrap();
+    let keys = during.iter().filter(|path| path.starts_with("keys/a/")).count();
+    let count = during.len() + 1;
+    println!("{count} stops, {keys} of them about files of keys");
+    assert!(count > 20 && keys > 0, "{during:#?}");
+    let mut lives = tokio::task::JoinSet::new();
+    for at in stops.start..=stops.end {
+        let disk = store.after_kill(at);
+        lives.spawn(async move {
+            let _died = prune(&disk).await;
+            let without_power = disk.after_power_loss(&mut Rng::new(at), u64::MAX);
+            let mut found = faults_of_prune(disk.after_kill(u64::MAX)).await;
+            found.extend(faults_of_prune(without_power).await);
+            (at, found)
+        });
+    }
+    let mut ended = lives.join_all().await;
+    ended.retain(|(_, found)| !found.is_empty());
+    for (at, found) in ended.iter().take(5) {
+        eprintln!("stopped before operation {at}, {:?}: {found:#?}", done.get(*at as usize));
+    }
+    assert!(ended.is_empty(), "{} of {count} stops lost something", ended.len());
+    println!("each killed and without power: nothing wrong, and each prune ended when repeated");
 }
 
 /// The control: a disk that breaks its promises is found out.
