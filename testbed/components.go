@@ -74,9 +74,9 @@ func apiServerArgs(o *options, index, port int) []string {
 		"--shutdown-watch-termination-grace-period=5s",
 	}
 	for name, value := range map[string]string{
-		"--audit-policy-file":         o.auditPolicy,
+		"--audit-policy-file":         of(o.auditPolicies, index),
 		"--audit-log-path":            o.auditLogOf(index),
-		"--audit-webhook-config-file": o.auditWebhookOf(index),
+		"--audit-webhook-config-file": of(o.auditWebhooks, index),
 	} {
 		if value != "" {
 			args = append(args, name+"="+value)

@@ -20,7 +20,7 @@ type options struct {
 	dir           string   // folder to work in, or "" for a temporary one
 	apiServers    int      // how many kube-apiservers share the one etcd
 	nodes         int      // how many nodes are simulated
-	auditPolicy   string   // or "" to record nothing
+	auditPolicies []string // one for all API servers, or one for each; none to record nothing
 	auditLog      string   // of the first API server, or "" for none
 	auditWebhooks []string // one for all API servers, or one for each
 	apiServerArgs []string // further flags of every kube-apiserver
@@ -41,16 +41,19 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 	path("dir", &o.dir, "folder to work in, kept at the end (default: a temporary one)")
 	flags.IntVar(&o.apiServers, "apiservers", 1, "API servers to start")
 	flags.IntVar(&o.nodes, "nodes", 3, "nodes to simulate")
-	path("audit-policy", &o.auditPolicy, "audit policy of every API server")
+	paths := func(name string, to *[]string, usage string) {
+		flags.Func(name, usage, func(value string) error {
+			value, err := filepath.Abs(value)
+			*to = append(*to, value)
+			return err
+		})
+	}
+	paths("audit-policy", &o.auditPolicies, "audit policy: one for all API servers, or repeated, "+
+		"one for each")
 	path("audit-log", &o.auditLog, "audit log of the first API server; "+
 		"further ones have -2, -3, ... before the extension")
-	var webhook string
-	flags.Func("audit-webhook-config", "kubeconfig of the audit webhook: one for all API servers, "+
-		"or repeated, one for each", func(value string) (err error) {
-		webhook, err = filepath.Abs(value)
-		o.auditWebhooks = append(o.auditWebhooks, webhook)
-		return err
-	})
+	paths("audit-webhook-config", &o.auditWebhooks, "kubeconfig of the audit webhook: one for all "+
+		"API servers, or repeated, one for each")
 	flags.Func("apiserver-arg", "a further flag of every API server, as "+
 		"--apiserver-arg=--name=value; may be repeated", func(value string) error {
 		o.apiServerArgs = append(o.apiServerArgs, value)
@@ -77,11 +80,15 @@ func (o *options) complete() error {
 	if o.apiServers < 1 || o.nodes < 1 {
 		return errors.New("--apiservers and --nodes have to be at least 1")
 	}
-	if n := len(o.auditWebhooks); n > 1 && n != o.apiServers {
-		return fmt.Errorf("--audit-webhook-config was given %d times for %d API servers: "+
-			"give it once, or once for each", n, o.apiServers)
+	for name, given := range map[string][]string{
+		"--audit-policy": o.auditPolicies, "--audit-webhook-config": o.auditWebhooks,
+	} {
+		if n := len(given); n > 1 && n != o.apiServers {
+			return fmt.Errorf("%s was given %d times for %d API servers: "+
+				"give it once, or once for each", name, n, o.apiServers)
+		}
 	}
-	if o.auditPolicy == "" && (o.auditLog != "" || len(o.auditWebhooks) > 0) {
+	if len(o.auditPolicies) == 0 && (o.auditLog != "" || len(o.auditWebhooks) > 0) {
 		return errors.New("without --audit-policy an API server records nothing: add it")
 	}
 	return nil
@@ -96,15 +103,15 @@ func (o *options) auditLogOf(index int) string {
 	return strings.TrimSuffix(o.auditLog, extension) + suffix(index) + extension
 }
 
-// auditWebhookOf returns the webhook's kubeconfig for the API server with this index, or "".
-func (o *options) auditWebhookOf(index int) string {
-	switch len(o.auditWebhooks) {
+// of returns what was given for the API server with this index, or "".
+func of(given []string, index int) string {
+	switch len(given) {
 	case 0:
 		return ""
 	case 1:
-		return o.auditWebhooks[0]
+		return given[0]
 	default:
-		return o.auditWebhooks[index]
+		return given[index]
 	}
 }
 

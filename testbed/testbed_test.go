@@ -57,15 +57,17 @@ func TestOptions(t *testing.T) {
 	check(false, "left over")
 	check(false, "--audit-policy=/p", "--apiservers=3",
 		"--audit-webhook-config=/a", "--audit-webhook-config=/b")
+	check(false, "--audit-policy=/p", "--audit-policy=/q", "--apiservers=3")
 	none := check(true)
 	one := check(true, "--audit-policy=/p", "--audit-log=/a/audit.log", "--apiservers=2",
 		"--audit-webhook-config=/w", "--apiserver-arg=--v=1", "--apiserver-arg=--v=2")
-	each := check(true, "--audit-policy=/p", "--audit-log=/log", "--apiservers=2",
+	each := check(true, "--audit-policy=/p", "--audit-policy=/q", "--audit-log=/log", "--apiservers=2",
 		"--audit-webhook-config=/w1", "--audit-webhook-config=/w2")
 	for _, c := range [][2]string{
-		{none.auditLogOf(1), ""}, {none.auditWebhookOf(0), ""},
+		{none.auditLogOf(1), ""}, {of(none.auditWebhooks, 0), ""},
 		{one.auditLogOf(0), "/a/audit.log"}, {one.auditLogOf(1), "/a/audit-2.log"},
-		{one.auditWebhookOf(1), "/w"}, {each.auditWebhookOf(1), "/w2"},
+		{of(one.auditWebhooks, 1), "/w"}, {of(each.auditWebhooks, 1), "/w2"},
+		{of(one.auditPolicies, 1), "/p"}, {of(each.auditPolicies, 1), "/q"},
 		{each.auditLogOf(1), "/log-2"},
 	} {
 		if c[0] != c[1] {

@@ -28,6 +28,7 @@ mod fuzz;
 mod load;
 mod measure;
 mod oracles;
+mod policy;
 mod product;
 mod repository;
 mod soak;
@@ -45,6 +46,7 @@ enum Task {
     Fuzz(fuzz::Args),
     Load(load::Args),
     Oracles(oracles::Args),
+    Policy(policy::Args),
     Soak(soak::Args),
     Tail(tail::Args),
     Tamper(tamper::Args),
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Task::E2e(args) => e2e::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Fuzz(args) => fuzz::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Load(args) => load::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Policy(args) => policy::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Oracles(args) => oracles::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Soak(args) => soak::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Tail(args) => tail::run(&args).map(|()| ExitCode::SUCCESS),

@@ -29,10 +29,20 @@ pub(crate) struct Options<'a> {
     pub(crate) programs: &'a Path,
     /// For data and logs; nothing may be there yet.
     pub(crate) folder: &'a Path,
-    pub(crate) audit_policy: &'a Path,
-    pub(crate) audit_log: &'a Path,
-    pub(crate) webhook: &'a Path,
+    /// So many API servers are started.
+    pub(crate) api_servers: usize,
+    /// One for all API servers, or one for each; none where the arguments have it.
+    pub(crate) audit_policies: &'a [PathBuf],
+    pub(crate) audit_log: Option<&'a Path>,
+    pub(crate) webhook: Option<&'a Path>,
     pub(crate) api_server_args: &'a [&'a str],
+}
+
+/// An API server of a testbed.
+#[derive(Clone, Debug)]
+pub(crate) struct ApiServer {
+    pub(crate) url: String,
+    pub(crate) audit_log: PathBuf,
 }
 
 /// A testbed that runs. It ends with this value.
@@ -42,6 +52,7 @@ pub(crate) struct Testbed {
     home: PathBuf,
     kubectl: PathBuf,
     kubeconfigs: BTreeMap<String, PathBuf>,
+    api_servers: Vec<ApiServer>,
 }
 
 impl Testbed {
@@ -51,9 +62,16 @@ impl Testbed {
         let log = options.folder.join("testbed.log");
         let mut command = Command::new(options.programs.join("testbed"));
         command.arg("--dir").arg(options.folder);
-        command.arg("--audit-policy").arg(options.audit_policy);
-        command.arg("--audit-log").arg(options.audit_log);
-        command.arg("--audit-webhook-config").arg(options.webhook);
+        command.arg("--apiservers").arg(options.api_servers.to_string());
+        for policy in options.audit_policies {
+            command.arg("--audit-policy").arg(policy);
+        }
+        if let Some(log) = options.audit_log {
+            command.arg("--audit-log").arg(log);
+        }
+        if let Some(webhook) = options.webhook {
+            command.arg("--audit-webhook-config").arg(webhook);
+        }
         command.args(options.api_server_args.iter().map(|arg| format!("--apiserver-arg={arg}")));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(File::create(&log)?);
         let child = command.spawn().context("cannot start the testbed")?;
@@ -63,6 +81,7 @@ impl Testbed {
             home: options.folder.join("home"),
             kubectl: PathBuf::new(),
             kubeconfigs: BTreeMap::new(),
+            api_servers: Vec::new(),
         };
         testbed.await_ready()?;
         Ok(testbed)
@@ -80,13 +99,29 @@ impl Testbed {
         for (who, path) in kubeconfigs.context("the testbed names no kubeconfigs")? {
             self.kubeconfigs.insert(who.clone(), path.as_str().unwrap_or_default().into());
         }
+        let servers = ready.get("apiservers").and_then(Value::as_array);
+        for server in servers.context("the testbed names no API servers")? {
+            let text = |name: &str| server.get(name).and_then(Value::as_str).unwrap_or_default();
+            let (url, audit_log) = (text("url").to_owned(), text("auditLog").into());
+            self.api_servers.push(ApiServer { url, audit_log });
+        }
         Ok(())
+    }
+
+    /// The API servers, in their order.
+    pub(crate) fn api_servers(&self) -> &[ApiServer] {
+        &self.api_servers
+    }
+
+    /// The kubeconfig of a user, for the first API server.
+    pub(crate) fn kubeconfig(&self, who: &str) -> anyhow::Result<&Path> {
+        let path = self.kubeconfigs.get(who);
+        Ok(path.with_context(|| format!("the testbed knows no `{who}`"))?)
     }
 
     /// `kubectl` as one of the users, with nothing of whoever runs this.
     pub(crate) fn kubectl(&self, who: &str, args: &[&str]) -> anyhow::Result<Command> {
-        let kubeconfig = self.kubeconfigs.get(who);
-        let kubeconfig = kubeconfig.with_context(|| format!("the testbed knows no `{who}`"))?;
+        let kubeconfig = self.kubeconfig(who)?;
         let mut command = Command::new(&self.kubectl);
         command.args(args).env("KUBECONFIG", kubeconfig).env("HOME", &self.home);
         // What one user was told of the API is not news to the others.

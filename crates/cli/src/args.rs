@@ -24,15 +24,17 @@ pub use answers::{
 pub use cosigner::{SignerCommand, WitnessCommand};
 pub use evidence::{ExportArgs, Layout, LedgerCommand, ProveArgs, VerifyArgs};
 pub use policy::{
-    ExplainArgs, FailOn, GenerateArgs, InitArgs, InitTarget, LintArgs, LintFormat, PolicyCommand, PolicyDiffArgs,
-    PolicyFormat, PolicyStatusArgs, SimulateArgs,
+    DoctorArgs, ExplainArgs, FailOn, GenerateArgs, InitArgs, InitTarget, LintArgs, LintFormat,
+    PlanCommand, PolicyCommand, PolicyDiffArgs, PolicyFormat, PolicyStatusArgs, SimulateArgs,
+    StorageArgs,
 };
 pub use retention::{HoldCommand, RedactArgs, RetentionArgs};
 
 use examples::{
-    COMPLETION_EXAMPLES, EXPORT_EXAMPLES, HISTORY_EXAMPLES, IMPORT_EXAMPLES, INIT_EXAMPLES, PROVE_EXAMPLES,
-    REDACT_EXAMPLES, RETENTION_EXAMPLES, SEARCH_EXAMPLES, SERVE_EXAMPLES, SHIP_EXAMPLES,
-    SHOW_EXAMPLES, SQL_EXAMPLES, STATS_EXAMPLES, TAIL_EXAMPLES, VERIFY_EXAMPLES, WHO_EXAMPLES,
+    COMPLETION_EXAMPLES, DOCTOR_EXAMPLES, EXPORT_EXAMPLES, HISTORY_EXAMPLES, IMPORT_EXAMPLES,
+    INIT_EXAMPLES, PROVE_EXAMPLES, REDACT_EXAMPLES, RETENTION_EXAMPLES, SEARCH_EXAMPLES,
+    SERVE_EXAMPLES, SHIP_EXAMPLES, SHOW_EXAMPLES, SQL_EXAMPLES, STATS_EXAMPLES, TAIL_EXAMPLES,
+    VERIFY_EXAMPLES, WHO_EXAMPLES,
 };
 
 /// Who did what, when, from where and why in a Kubernetes cluster
@@ -108,6 +110,12 @@ pub enum Command {
     /// Make everything that a control plane needs to be recorded
     #[command(after_help = INIT_EXAMPLES)]
     Init(InitArgs),
+    /// Tell how much disk auditing takes
+    #[command(subcommand)]
+    Plan(PlanCommand),
+    /// Find out whether everything that happens arrives, and what to do if not
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(DoctorArgs),
     /// Check audit policies, try them on recorded traffic, and begin with one
     #[command(subcommand)]
     Policy(PolicyCommand),

@@ -115,6 +115,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Signer(command) => command::cosigner::signer(command, &config()?).await,
         Command::Witness(command) => command::cosigner::witness(command, &config()?).await,
         Command::Init(args) => command::init::run(&args),
+        Command::Plan(command) => command::plan::run(command),
+        Command::Doctor(args) => command::doctor::run(&args).await,
         Command::Policy(command) => command::policy::run(command).await,
         Command::Ingest(args) => command::ingest::run(args).await,
         Command::Compact(args) => command::compact::run(args).await,

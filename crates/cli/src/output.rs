@@ -117,6 +117,22 @@ fn is_invisible(c: char) -> bool {
         )
 }
 
+/// Bytes with a unit.
+pub fn bytes(amount: f64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut amount = amount;
+    let mut units = UNITS.into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    for larger in units {
+        if amount < 1_024.0 {
+            break;
+        }
+        amount /= 1_024.0;
+        unit = larger;
+    }
+    if unit == "B" { format!("{amount:.0} {unit}") } else { format!("{amount:.1} {unit}") }
+}
+
 /// How many older ones a search left out.
 pub fn left_out(count: u64) -> String {
     match count {

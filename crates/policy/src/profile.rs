@@ -139,6 +139,25 @@ const READS: &str = "\
   - group: authorization.k8s.io
 ";
 
+const STATUS: &str = "\
+# What controllers report, many times for each change; without bodies.
+- level: Metadata
+  verbs: [update, patch]
+  resources:
+  - group: \"\"
+    resources: [\"*/status\"]
+  - group: apps
+    resources: [\"*/status\"]
+  - group: batch
+    resources: [\"*/status\"]
+  - group: autoscaling
+    resources: [\"*/status\"]
+  - group: policy
+    resources: [\"*/status\"]
+  - group: networking.k8s.io
+    resources: [\"*/status\"]
+";
+
 const PERMISSIONS: &str = "\
 # Who may do what, before and after.
 - level: RequestResponse
@@ -187,11 +206,11 @@ pub const PROFILES: [Profile; 7] = [
         controls: &[],
         leaves_out: &[
             NO_BODIES_OF_SECRETS,
-            "what the control plane and nodes read, and their reports of status",
+            "what the control plane and nodes read, and bodies of reports of status",
             "heartbeats, events and probes",
         ],
         days: 90,
-        rules: &[NOISE, CHATTER, SECRETS, ACCESS, READS, PERMISSIONS, CHANGES, REST],
+        rules: &[NOISE, CHATTER, SECRETS, ACCESS, READS, STATUS, PERMISSIONS, CHANGES, REST],
     },
     Profile {
         name: "investigation",
@@ -221,7 +240,7 @@ pub const PROFILES: [Profile; 7] = [
             "what happens inside of containers, on nodes, and in other systems",
         ],
         days: 365,
-        rules: &[NOISE, SECRETS, ACCESS, READS, PERMISSIONS, CHANGES, REST],
+        rules: &[NOISE, SECRETS, ACCESS, READS, STATUS, PERMISSIONS, CHANGES, REST],
     },
     Profile {
         name: "compliance-soc2",
@@ -234,11 +253,11 @@ pub const PROFILES: [Profile; 7] = [
         ],
         leaves_out: &[
             NO_BODIES_OF_SECRETS,
-            "what the control plane and nodes read, and their reports of status",
+            "what the control plane and nodes read, and bodies of reports of status",
             "reviews and approvals: they happen elsewhere",
         ],
         days: 365,
-        rules: &[NOISE, CHATTER, SECRETS, ACCESS, READS, PERMISSIONS, CHANGES, REST],
+        rules: &[NOISE, CHATTER, SECRETS, ACCESS, READS, STATUS, PERMISSIONS, CHANGES, REST],
     },
     Profile {
         name: "compliance-hipaa",
@@ -256,7 +275,7 @@ pub const PROFILES: [Profile; 7] = [
             "what happens inside of containers and on nodes",
         ],
         days: 2_192,
-        rules: &[NOISE, SECRETS, ACCESS, READS, PERMISSIONS, CHANGES, REST],
+        rules: &[NOISE, SECRETS, ACCESS, READS, STATUS, PERMISSIONS, CHANGES, REST],
     },
     Profile {
         name: "compliance-iso27001",
@@ -270,10 +289,10 @@ pub const PROFILES: [Profile; 7] = [
         ],
         leaves_out: &[
             NO_BODIES_OF_SECRETS,
-            "what the control plane and nodes read, and their reports of status",
+            "what the control plane and nodes read, and bodies of reports of status",
             "A.8.17, clocks: whodid notes when events came, not whether clocks were right",
         ],
         days: 365,
-        rules: &[NOISE, CHATTER, SECRETS, ACCESS, READS, PERMISSIONS, CHANGES, REST],
+        rules: &[NOISE, CHATTER, SECRETS, ACCESS, READS, STATUS, PERMISSIONS, CHANGES, REST],
     },
 ];

@@ -162,9 +162,10 @@ fn start(place: &Place, set_up: SetUp, log: &Path, webhook: &Path) -> anyhow::Re
     Testbed::start(&Options {
         programs: &place.testbed,
         folder: &place.folder.join("testbed"),
-        audit_policy: &repository::root().join(policy),
-        audit_log: log,
-        webhook,
+        api_servers: 1,
+        audit_policies: &[repository::root().join(policy)],
+        audit_log: Some(log),
+        webhook: Some(webhook),
         api_server_args: &["--audit-webhook-batch-max-wait=1s", LOG_MAX],
     })
 }

@@ -45,7 +45,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("whodid-event", &[]),
     ("whodid-tlog", &[]),
     ("whodid-testkit", &[]),
-    ("xtask", &["whodid-testkit", "whodid-tlog"]),
+    ("xtask", &["whodid-policy", "whodid-testkit", "whodid-tlog"]),
 ];
 
 const TESTKIT: &str = "whodid-testkit";

@@ -167,6 +167,15 @@ Examples:
   # The line for the policies of auditors; of stores, with the URL behind it
   whodid witness policy --name audit.example.com/w1";
 
+pub const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  # What the record itself can tell
+  whodid doctor
+
+  # And whether the API server lost something on the way, or would
+  kubectl get --raw /metrics | whodid doctor --cluster prod --metrics - \\
+    --flags /etc/kubernetes/manifests/kube-apiserver.yaml --log-dir /var/log/kubernetes/audit";
+
 pub const INIT_EXAMPLES: &str = "\
 Examples:
   # A cluster that kubeadm made, recorded by a server at whodid.example.com

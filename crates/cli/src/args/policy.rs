@@ -197,6 +197,9 @@ pub struct InitArgs {
     /// Folder on the hosts of the control plane for policy and webhook
     #[arg(long, value_name = "DIR", default_value = "/etc/kubernetes/audit")]
     pub host_dir: PathBuf,
+    /// Folder on these hosts for kube-apiserver's own log
+    #[arg(long, value_name = "DIR", default_value = "/var/log/kubernetes/audit")]
+    pub log_dir: PathBuf,
     /// Print the files instead of writing them, with a placeholder for the token
     #[arg(long)]
     pub dry_run: bool,
@@ -217,4 +220,55 @@ pub enum InitTarget {
     Eks,
     Gke,
     Aks,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PlanCommand {
+    /// Tell how much disk a record takes, and the flags that go with it
+    Storage(StorageArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct StorageArgs {
+    /// Events that are recorded in a second, on average
+    #[arg(long, value_name = "N")]
+    pub events_per_second: f64,
+    /// What is recorded, as in `policy generate`
+    #[arg(long, value_name = "NAME", default_value = "daily")]
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(PROFILES.map(|p| p.name)))]
+    pub profile: String,
+    /// Days that events are kept; the profile's own number if left out
+    #[arg(long, value_name = "N")]
+    pub days: Option<u32>,
+    /// Days that bodies are kept; as long as events if left out
+    #[arg(long, value_name = "N")]
+    pub bodies_days: Option<u32>,
+    /// Hours that whodid may be away, for which the API server's own log has to reach
+    #[arg(long, value_name = "N", default_value_t = 24)]
+    pub outage_hours: u32,
+}
+
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Only this cluster
+    #[arg(long, value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// What kube-apiserver's /metrics says, as `kubectl get --raw /metrics` prints it; - is
+    /// standard input
+    #[arg(long, value_name = "FILE")]
+    pub metrics: Option<PathBuf>,
+    /// File with kube-apiserver's flags: the manifest of its static pod, a configuration of
+    /// kubeadm, k3s or RKE2, or a command line
+    #[arg(long, value_name = "FILE")]
+    pub flags: Option<PathBuf>,
+    /// Folder of kube-apiserver's own log, on this machine
+    #[arg(long, value_name = "DIR")]
+    pub log_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub version: VersionArgs,
+    /// Output format
+    #[arg(long, short, value_name = "FORMAT", default_value = "text")]
+    pub output: PolicyFormat,
 }

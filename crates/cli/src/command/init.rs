@@ -67,9 +67,8 @@ fn self_managed(args: &InitArgs) -> Result<Plan, Failure> {
     } else {
         Authority::open(&dir.join("tls"))?;
         let authority = dir.join("tls/ca.crt");
-        let authority = fs::read_to_string(&authority).map_err(|error| {
-            Failure::Unavailable(format!("{}: {error}", authority.display()))
-        })?;
+        let authority = fs::read_to_string(&authority)
+            .map_err(|error| Failure::Unavailable(format!("{}: {error}", authority.display())))?;
         (credential::create(&args.store, &args.cluster, SOURCE)?, authority)
     };
     let setup = Setup {
@@ -79,6 +78,7 @@ fn self_managed(args: &InitArgs) -> Result<Plan, Failure> {
         authority: &authority,
         profile: &profile,
         host_dir: &args.host_dir,
+        log_dir: &args.log_dir,
         data_dir: &dir,
     };
     Ok(targets::plan(args.target, &setup))

@@ -26,6 +26,8 @@ pub async fn run(command: PolicyCommand) -> Result<(), Failure> {
     }
 }
 
+pub use simulate::in_force;
+
 /// Reads a file, or standard input for `-`.
 fn read(path: &Path) -> Result<String, Failure> {
     let wrong = |error: std::io::Error| Failure::Usage(format!("{}: {error}", path.display()));

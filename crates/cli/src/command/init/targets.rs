@@ -18,6 +18,9 @@ pub struct Setup<'a> {
     pub profile: &'a str,
     /// Where policy and webhook are on the hosts of the control plane.
     pub host_dir: &'a Path,
+    /// Where the log of an API server is, besides the webhook: what the webhook loses while whodid
+    /// is away is in it.
+    pub log_dir: &'a Path,
     pub data_dir: &'a Path,
 }
 
@@ -49,10 +52,6 @@ impl Plan {
     }
 }
 
-/// Where the log of an API server is, besides the webhook: what the webhook loses while whodid is
-/// away is in it.
-const LOG_DIR: &str = "/var/log/kubernetes/audit";
-
 /// The flags, in order; the log's are those that a day's outage needs (`whodid plan storage`).
 fn flags(setup: &Setup<'_>) -> Vec<(&'static str, String)> {
     vec![
@@ -62,7 +61,7 @@ fn flags(setup: &Setup<'_>) -> Vec<(&'static str, String)> {
         // Events arrive within a second instead of half a minute.
         ("audit-webhook-batch-max-wait", "1s".into()),
         ("audit-webhook-batch-buffer-size", "20000".into()),
-        ("audit-log-path", format!("{LOG_DIR}/audit.log")),
+        ("audit-log-path", on_host(setup.log_dir, "audit.log")),
         ("audit-log-maxage", "30".into()),
         ("audit-log-maxbackup", "10".into()),
         ("audit-log-maxsize", "100".into()),
@@ -151,7 +150,10 @@ fn generic(setup: &Setup<'_>) -> Plan {
         steps: vec![
             serve(setup),
             copy(setup),
-            format!("Make `{LOG_DIR}` there, and keep it from filling the disk of etcd."),
+            format!(
+                "Make `{}` there, and keep it from filling the disk of etcd.",
+                setup.log_dir.display()
+            ),
             "Add the flags of `flags.txt` to every kube-apiserver, one host after the other, and \
              restart it."
                 .into(),
@@ -173,9 +175,8 @@ fn revoke(setup: &Setup<'_>) -> String {
 
 /// Arguments and volumes as kubeadm's v1beta4 has them.
 fn cluster_configuration(setup: &Setup<'_>) -> String {
-    let arg = |(name, value): &(&str, String)| {
-        format!("  - name: {name}\n    value: \"{value}\"\n")
-    };
+    let arg =
+        |(name, value): &(&str, String)| format!("  - name: {name}\n    value: \"{value}\"\n");
     let args: String = flags(setup).iter().map(arg).collect();
     format!(
         "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\napiServer:\n  \
@@ -185,11 +186,11 @@ fn cluster_configuration(setup: &Setup<'_>) -> String {
 }
 
 fn volumes(setup: &Setup<'_>) -> String {
-    let dir = setup.host_dir.display();
+    let (dir, log) = (setup.host_dir.display(), setup.log_dir.display());
     format!(
         "  - name: audit-policy\n    hostPath: {dir}\n    mountPath: {dir}\n    readOnly: true\n    \
-         pathType: Directory\n  - name: audit-log\n    hostPath: {LOG_DIR}\n    \
-         mountPath: {LOG_DIR}\n    pathType: DirectoryOrCreate\n"
+         pathType: Directory\n  - name: audit-log\n    hostPath: {log}\n    \
+         mountPath: {log}\n    pathType: DirectoryOrCreate\n"
     )
 }
 
@@ -267,7 +268,7 @@ fn k3s(setup: &Setup<'_>) -> Plan {
         steps: vec![
             serve(setup),
             copy(setup),
-            format!("Make the folder of the log: `mkdir -p -m 700 {LOG_DIR}`."),
+            format!("Make the folder of the log: `mkdir -p -m 700 {}`.", setup.log_dir.display()),
             "Copy `90-whodid.yaml` to `/etc/rancher/k3s/config.yaml.d/` on every server, and \
              restart one after the other: `systemctl restart k3s`."
                 .into(),
@@ -281,11 +282,11 @@ fn k3s(setup: &Setup<'_>) -> Plan {
 }
 
 fn rke2(setup: &Setup<'_>) -> Plan {
-    let dir = setup.host_dir.display();
+    let (dir, log) = (setup.host_dir.display(), setup.log_dir.display());
     let text = format!(
         "# Without it, RKE2 in CIS mode writes a policy that records nothing.\n\
          audit-policy-file: {dir}/policy.yaml\n{}kube-apiserver-extra-mount:\n- \"{dir}:{dir}\"\n\
-         - \"{LOG_DIR}:{LOG_DIR}:rw\"\n",
+         - \"{log}:{log}:rw\"\n",
         rancher(setup).replace(&format!("- \"audit-policy-file={dir}/policy.yaml\"\n"), "")
     );
     let mut files = common(setup);
@@ -296,7 +297,7 @@ fn rke2(setup: &Setup<'_>) -> Plan {
         steps: vec![
             serve(setup),
             copy(setup),
-            format!("Make the folder of the log: `mkdir -p -m 700 {LOG_DIR}`."),
+            format!("Make the folder of the log: `mkdir -p -m 700 {}`.", setup.log_dir.display()),
             "Copy `90-whodid.yaml` to `/etc/rancher/rke2/config.yaml.d/` on every server, and \
              restart one after the other: `systemctl restart rke2-server`."
                 .into(),
@@ -465,7 +466,10 @@ pub fn managed(target: InitTarget, cluster: &str) -> Option<Plan> {
                     .into(),
                 import,
             ],
-            vec!["`az monitor diagnostic-settings delete --name whodid --resource CLUSTER_ID`.".into()],
+            vec![
+                "`az monitor diagnostic-settings delete --name whodid --resource CLUSTER_ID`."
+                    .into(),
+            ],
         ),
         _ => return None,
     };

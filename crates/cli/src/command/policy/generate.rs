@@ -2,11 +2,10 @@
 
 use whodid_policy::{Level, Profile, Target, Version, load};
 
-use super::simulate::bytes;
 use super::traffic::{Group, Scope, read};
 use crate::args::GenerateArgs;
 use crate::failure::Failure;
-use crate::output::print;
+use crate::output::{bytes, print};
 
 /// Traffic that is a smaller share of all events is no noise.
 const SHARE_MIN: f64 = 0.01;

@@ -11,11 +11,11 @@ use whodid_query::seconds;
 
 use super::policy;
 use super::traffic::{Group, Scope, read};
-use crate::args::{PolicyFormat, PolicyStatusArgs, SimulateArgs};
+use crate::args::{PolicyFormat, PolicyStatusArgs, SimulateArgs, StoreArgs};
 use crate::command::now;
 use crate::failure::Failure;
 use crate::output::table::{NONE, Table};
-use crate::output::{cell, pretty, print};
+use crate::output::{bytes, cell, pretty, print};
 
 /// Bytes that a recorded event takes on disk, per byte of JSON: measured on captured traffic
 /// (docs/performance.md).
@@ -86,8 +86,10 @@ impl Report<'_> {
     fn text(&self) -> String {
         let Simulation { all, before, rules, unmatched, .. } = self.simulation;
         let mut text = format!(
-            "{} events were recorded in {:.2} days; with this policy {} of them would have been\n\n",
-            before.events, self.days, all.events
+            "{} events were recorded in {}; with this policy {} of them would have been\n\n",
+            before.events,
+            span(self.days),
+            all.events
         );
         let titles = |first: &str| [first, "EVENTS/DAY", "BYTES/DAY", "EVENTS"].map(str::to_owned);
         let mut table = Table::new(titles("RULE"));
@@ -204,20 +206,13 @@ fn lost(policy: &Policy) -> Vec<String> {
     lost.map(|(what, verb, kind, least)| format!("{what} (`{verb} {kind}` at {least})")).collect()
 }
 
-/// Bytes with a unit.
-pub fn bytes(amount: f64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut amount = amount;
-    let mut units = UNITS.into_iter();
-    let mut unit = units.next().unwrap_or_default();
-    for larger in units {
-        if amount < 1_024.0 {
-            break;
-        }
-        amount /= 1_024.0;
-        unit = larger;
+/// A length of time in the unit that fits.
+fn span(days: f64) -> String {
+    match days {
+        days if days >= 2.0 => format!("{days:.1} days"),
+        days if days * 24.0 >= 2.0 => format!("{:.1} hours", days * 24.0),
+        days => format!("{:.1} minutes", days * 24.0 * 60.0),
     }
-    if unit == "B" { format!("{amount:.0} {unit}") } else { format!("{amount:.1} {unit}") }
 }
 
 /// `whodid policy status`: which policy the events agree with.
@@ -257,6 +252,26 @@ pub async fn status(args: &PolicyStatusArgs) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::NothingFound("the events agree with none of these policies".into()))
+}
+
+/// The profile that the events of the last hour agree with best, how many do, and of how many;
+/// `None` without events.
+pub async fn in_force(
+    store: &StoreArgs,
+    cluster: Option<&str>,
+) -> Result<Option<(&'static str, u64, u64)>, Failure> {
+    let profiles: Vec<(&str, Policy)> = PROFILES
+        .iter()
+        .filter_map(|profile| Some((profile.name, load(&profile.text(), Version::NEWEST).policy?)))
+        .collect();
+    let policies: Vec<&Policy> = profiles.iter().map(|(_, policy)| policy).collect();
+    let since = Some(now() - 3_600 * 1_000_000);
+    let (groups, _) = read(store, Scope { cluster, since, with_bodies: false }, &policies).await?;
+    let all: u64 = groups.iter().map(|group| group.events).sum();
+    let agreeing = profiles.iter().map(|(name, policy)| (*name, agreement(policy, &groups).0));
+    // Of several that are the same, the first.
+    let best = agreeing.rev().max_by_key(|(_, count)| *count);
+    Ok(best.filter(|_| all > 0).map(|(name, count)| (name, count, all)))
 }
 
 /// How many events were recorded at the level and stage that a policy says, and one that was not.

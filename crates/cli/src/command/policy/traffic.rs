@@ -150,7 +150,8 @@ fn span(scope: Scope<'_>) -> String {
 /// The bytes of an event as JSON without its bodies: names of members and what most events have
 /// alike, and the values that differ.
 const ENVELOPE: &str = "\
-    CASE WHEN e.text IS NOT NULL THEN octet_length(e.text) ELSE 610 + \
+    CASE WHEN e.text IS NOT NULL THEN octet_length(e.text) ELSE 505 + \
+    CASE WHEN e.stage = 'RequestReceived' THEN 0 ELSE 218 END + \
     coalesce(octet_length(e.request_uri), 0) + coalesce(octet_length(e.username), 0) + \
     coalesce(octet_length(e.user_uid), 0) + coalesce(octet_length(e.user_agent), 0) + \
     coalesce(octet_length(array_to_string(e.user_groups, '\",\"')), 0) + \
@@ -173,20 +174,22 @@ fn groups(scope: Scope<'_>, policies: &[&Policy]) -> String {
     let (bodies, joined) = if scope.with_bodies {
         (
             "sum(coalesce(b.requests, 0)), sum(coalesce(b.responses, 0))",
-            "LEFT JOIN (SELECT cluster, seq, \
+            // In this order, sizes are kept in memory and events pass by them.
+            "(SELECT cluster, seq, \
                     sum(CASE WHEN member = 'requestObject' THEN octet_length(json) END) AS requests, \
                     sum(CASE WHEN member = 'responseObject' THEN octet_length(json) END) AS responses \
-               FROM bodies GROUP BY cluster, seq) b ON b.cluster = e.cluster AND b.seq = e.seq",
+               FROM bodies GROUP BY cluster, seq) b \
+             RIGHT JOIN events e ON b.cluster = e.cluster AND b.seq = e.seq",
         )
     } else {
-        ("0, 0", "")
+        ("0 AS requests, 0 AS responses", "events e")
     };
     format!(
         "SELECT e.username, array_to_string(e.user_groups, chr(10)), e.verb, e.api_group, \
                 e.resource, e.subresource, {namespace}, {name}, \
                 CASE WHEN e.resource IS NULL THEN split_part(e.request_uri, '?', 1) END, \
                 e.stage, e.level, count(*), sum({ENVELOPE}), {bodies} \
-           FROM events e {joined} WHERE {condition} \
+           FROM {joined} WHERE {condition} \
           GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11",
         namespace = told_apart("e.namespace", &namespaces),
         condition = condition(scope),
