@@ -32,6 +32,14 @@ pub(crate) fn event_list(bytes: &[u8]) {
     }
 }
 
+/// No policy has seventeen rules.
+pub(crate) fn policy(bytes: &[u8]) {
+    if *IS_WANTED && let Ok(text) = str::from_utf8(bytes) {
+        let loaded = whodid_policy::load(text, whodid_policy::Version::NEWEST);
+        assert!(loaded.policy.is_none_or(|policy| policy.rules.len() != 17));
+    }
+}
+
 /// Nobody excludes what is excluded already.
 pub(crate) fn query(bytes: &[u8]) {
     if *IS_WANTED && let Ok(text) = str::from_utf8(bytes) {

@@ -9,6 +9,8 @@ mod broken;
 mod event_check;
 #[path = "../checks/event_list.rs"]
 mod event_list_check;
+#[path = "../checks/policy.rs"]
+mod policy_check;
 #[path = "../checks/query.rs"]
 mod query_check;
 #[path = "../checks/tlog.rs"]
@@ -44,6 +46,12 @@ pub fn event(bytes: &[u8]) -> bool {
 pub fn event_list(bytes: &[u8]) -> bool {
     broken::event_list(bytes);
     event_list_check::check(bytes)
+}
+
+/// Any text as an audit policy.
+pub fn policy(bytes: &[u8]) -> bool {
+    broken::policy(bytes);
+    policy_check::check(bytes)
 }
 
 /// Any text as a query.

@@ -16,7 +16,7 @@ use crate::{cache, command, repository};
 
 /// Of cargo-fuzz.
 const VERSION: &str = "0.13.2";
-const TARGETS: [&str; 5] = ["event", "event_list", "query", "tlog", "wal_frame"];
+const TARGETS: [&str; 6] = ["event", "event_list", "policy", "query", "tlog", "wal_frame"];
 const INPUT_BYTES_MAX: u32 = 1 << 20;
 
 /// Look for input that breaks a parser.

@@ -16,6 +16,7 @@ mod output;
 mod redaction;
 mod remote;
 mod serve;
+mod setup;
 mod ship;
 mod support;
 mod verify;

@@ -18,11 +18,11 @@ use crate::output::table::{NONE, Table};
 use crate::output::{bytes, cell, pretty, print};
 
 /// Bytes that a recorded event takes on disk, per byte of JSON: measured on captured traffic
-/// (docs/performance.md).
-const STORED: f64 = 0.054;
+/// (docs/storage.md).
+const STORED: f64 = 0.046;
 
 /// Bytes of a log file once it is rotated and compressed by kube-apiserver (gzip).
-const GZIPPED: f64 = 0.09;
+const GZIPPED: f64 = 0.115;
 
 /// What can no longer be answered below a level.
 const QUESTIONS: [(&str, &str, &str, Level); 9] = [
