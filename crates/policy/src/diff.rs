@@ -24,7 +24,12 @@ pub fn diff<'p>(before: &'p Policy, after: &'p Policy) -> (Vec<Difference<'p>>, 
     let mut is_complete = true;
     for i in numbers(before) {
         for j in numbers(after) {
-            if outcome(before, i) == outcome(after, j) {
+            let is_same = outcome(before, i) == outcome(after, j);
+            // Who decides in one of them would decide in the other before this pair could.
+            if is_same
+                || is_before(after, j, rule(before, i))
+                || is_before(before, i, rule(after, j))
+            {
                 continue;
             }
             match both(before, i, after, j) {
@@ -58,6 +63,16 @@ fn outcome(policy: &Policy, rule: Option<usize>) -> Decision {
     decision
 }
 
+fn rule(policy: &Policy, number: Option<usize>) -> Option<&Rule> {
+    policy.rules.get(number?)
+}
+
+/// Whether a rule before `end` matches all that another one matches.
+fn is_before(policy: &Policy, end: Option<usize>, other: Option<&Rule>) -> bool {
+    let earlier = policy.rules.iter().take(end.unwrap_or(policy.rules.len()));
+    other.is_some_and(|other| earlier.into_iter().any(|rule| rule.matches_as(other)))
+}
+
 /// A request that rule `i` of one policy and rule `j` of the other decide.
 fn both<'p>(
     before: &'p Policy,
@@ -65,7 +80,6 @@ fn both<'p>(
     after: &'p Policy,
     j: Option<usize>,
 ) -> Search<'p> {
-    let rule = |policy: &'p Policy, number: Option<usize>| policy.rules.get(number?);
     let matching: Vec<&Rule> = rule(before, i).into_iter().chain(rule(after, j)).collect();
     let earlier = |policy: &'p Policy, number: Option<usize>| {
         let end = number.unwrap_or(policy.rules.len());

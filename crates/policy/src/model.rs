@@ -175,6 +175,24 @@ impl Rule {
         !self.resources.is_empty() || !self.namespaces.is_empty()
     }
 
+    /// Whether it is for everything, or for the same as another.
+    pub(crate) fn matches_as(&self, other: &Rule) -> bool {
+        let texts = |list: &[Placed<String>]| -> Vec<String> {
+            list.iter().map(|text| text.value.clone()).collect()
+        };
+        let lists = |rule: &Rule| {
+            [&rule.users, &rule.user_groups, &rule.verbs, &rule.namespaces, &rule.non_resource_urls]
+                .map(|list| texts(list))
+        };
+        let resources = |rule: &Rule| -> Vec<_> {
+            let entry = |entry: &GroupResources| {
+                (entry.group.clone(), texts(&entry.resources), texts(&entry.names))
+            };
+            rule.resources.iter().map(entry).collect()
+        };
+        self.is_catch_all() || lists(self) == lists(other) && resources(self) == resources(other)
+    }
+
     /// Whether it matches every request there is.
     pub fn is_catch_all(&self) -> bool {
         !self.is_for_resources()

@@ -5,7 +5,7 @@ use whodid_policy::{Level, Profile, Target, Version, load};
 use super::traffic::{Group, Scope, read};
 use crate::args::GenerateArgs;
 use crate::failure::Failure;
-use crate::output::{bytes, print};
+use crate::output::{bytes, print, say};
 
 /// Traffic that is a smaller share of all events is no noise.
 const SHARE_MIN: f64 = 0.01;
@@ -34,6 +34,9 @@ pub async fn run(args: &GenerateArgs) -> Result<(), Failure> {
         ));
     }
     let rules = proposals(&loaded, &groups, days);
+    if rules.is_empty() {
+        say!("nothing in the record is noise that this profile would keep");
+    }
     // Behind what the profile keeps out anyway, and before all that it keeps.
     let (head, rest) = text.split_once("rules:\n").unwrap_or((&text, ""));
     Ok(print(&format!("{head}rules:\n{rules}{rest}"))?)
