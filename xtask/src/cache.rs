@@ -46,9 +46,10 @@ pub(crate) fn tool(package: &str, version: &str) -> anyhow::Result<PathBuf> {
     Ok(binary)
 }
 
-/// A Python interpreter with exactly these packages from PyPI, `NAME==VERSION` each.
-pub(crate) fn python(packages: &[&str]) -> anyhow::Result<PathBuf> {
-    venv("python", &packages.join("\n"), |pip| pip.args(packages))
+/// A Python interpreter in the folder `name`, with exactly these packages from PyPI,
+/// `NAME==VERSION` each.
+pub(crate) fn python(name: &str, packages: &[&str]) -> anyhow::Result<PathBuf> {
+    venv(name, &packages.join("\n"), |pip| pip.args(packages))
 }
 
 /// A Python interpreter in the folder `name`, with exactly the packages that a file lists by their

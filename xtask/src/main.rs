@@ -30,6 +30,7 @@ mod measure;
 mod oracles;
 mod policy;
 mod product;
+mod readers;
 mod repository;
 mod soak;
 mod tail;
@@ -47,6 +48,7 @@ enum Task {
     Load(load::Args),
     Oracles(oracles::Args),
     Policy(policy::Args),
+    Readers(readers::Args),
     Soak(soak::Args),
     Tail(tail::Args),
     Tamper(tamper::Args),
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Task::Load(args) => load::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Policy(args) => policy::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Oracles(args) => oracles::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Readers(args) => readers::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Soak(args) => soak::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Tail(args) => tail::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Tamper(args) => tamper::run(&args).map(|()| ExitCode::SUCCESS),

@@ -96,6 +96,11 @@ impl Record {
         Ok(server)
     }
 
+    /// The folder of its tables.
+    pub(crate) fn tables(&self) -> PathBuf {
+        self.dir()
+    }
+
     /// The authority of its server's certificate.
     pub(crate) fn authority(&self) -> PathBuf {
         self.dir().join("tls/ca.crt")

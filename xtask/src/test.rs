@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 
 use crate::command::Missing;
 use crate::testbed::build::MINORS;
-use crate::{e2e, oracles};
+use crate::{e2e, oracles, readers};
 
 mod deny;
 mod fmt;
@@ -28,7 +28,7 @@ struct Part {
     run: fn(&Args) -> anyhow::Result<()>,
 }
 
-const PARTS: [Part; 14] = [
+const PARTS: [Part; 15] = [
     Part { name: "fmt", run: |_| fmt::run() },
     Part { name: "tidy", run: |_| tidy::run() },
     Part { name: "layers", run: |_| layers::run() },
@@ -40,6 +40,7 @@ const PARTS: [Part; 14] = [
     Part { name: "oracles", run: |_| oracles::run(&oracles::Args::default()) },
     Part { name: "tools", run: |_| tools::run() },
     Part { name: "unit", run: |_| unit::run() },
+    Part { name: "readers", run: |_| readers::run(&readers::Args::default()) },
     Part { name: "testbed", run: |args| testbed::run(&args.kubernetes) },
     Part { name: "e2e", run: |args| e2e::run(&e2e::Args::of(&args.kubernetes)) },
     Part { name: "once", run: |_| once::run() },

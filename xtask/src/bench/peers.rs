@@ -113,7 +113,7 @@ pub(super) fn ours(
     let (verify, verified) = record.run(&["verify"])?;
     ensure!(verified.contains(&format!("read {} events", corpus.events)), "{verified}");
     let server = record.serve(&["--insecure-http"])?;
-    let python = cache::python(&PYTHON)?;
+    let python = cache::python("python", &PYTHON)?;
     let mut ask = script(&python, "whodid.py");
     ask.args([&server.url, &server.read_token, RUNS, task.literals]);
     let answers = answers(&mut ask, task.folder)?;
@@ -123,7 +123,7 @@ pub(super) fn ours(
 }
 
 fn clickhouse(task: &Task<'_>) -> anyhow::Result<Figures> {
-    let python = cache::python(&PYTHON)?;
+    let python = cache::python("python", &PYTHON)?;
     let data = fresh(task.folder, "clickhouse")?;
     let run = |action: &str, more: &[&str]| {
         let mut command = script(&python, "clickhouse.py");
@@ -150,7 +150,7 @@ fn clickhouse(task: &Task<'_>) -> anyhow::Result<Figures> {
 
 fn victorialogs(task: &Task<'_>) -> anyhow::Result<Figures> {
     let program = build_victorialogs()?;
-    let python = cache::python(&PYTHON)?;
+    let python = cache::python("python", &PYTHON)?;
     let data = fresh(task.folder, "victorialogs")?;
     let run = |action: &str, more: &[&str]| {
         let mut command = script(&python, "victorialogs.py");
@@ -191,7 +191,7 @@ fn build_victorialogs() -> anyhow::Result<PathBuf> {
 }
 
 fn duckdb(task: &Task<'_>) -> anyhow::Result<Figures> {
-    let python = cache::python(&PYTHON)?;
+    let python = cache::python("python", &PYTHON)?;
     let mut ask = script(&python, "json_file.py");
     // It reads the whole file for every question.
     ask.arg("ask").arg(task.file).args(["1", task.literals]);

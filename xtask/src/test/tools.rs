@@ -1,5 +1,5 @@
-//! What tests need beside Rust: `strace`, to see that a sync came before an acknowledgement, and a
-//! C compiler, for the file system that fails on demand.
+//! What tests need beside Rust: `strace`, to see that a sync came before an acknowledgement, a
+//! C compiler, for the file system that fails on demand, and Java, for Spark.
 
 use std::process::Command;
 
@@ -8,7 +8,8 @@ use anyhow::ensure;
 use crate::command::{self, Missing};
 
 /// A program and the Debian package that holds it.
-const TOOLS: [(&str, &str); 2] = [("strace", "strace"), ("cc", "build-essential")];
+const TOOLS: [(&str, &str); 3] =
+    [("strace", "strace"), ("cc", "build-essential"), ("java", "default-jre-headless")];
 
 pub(super) fn run() -> anyhow::Result<()> {
     let missing = || TOOLS.into_iter().filter(|(program, _)| !command::exists(program));
