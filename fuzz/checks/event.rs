@@ -3,11 +3,14 @@
 use whodid_event::encode::{Form, encode};
 use whodid_event::entry::{self, Bodies, Content, ENTRY_BYTES_MAX, Place, Salts};
 use whodid_event::redact::{RuleSet, redact};
-use whodid_event::{Event, derive};
+use whodid_event::{Event, cloud, derive};
 
 /// Checks one input, and returns whether it is an event.
 pub(crate) fn check(bytes: &[u8]) -> bool {
     has_entry(Content::Raw(bytes));
+    for text in cloud::unwrap(bytes).into_iter().flatten() {
+        let _event = Event::parse(text.as_bytes());
+    }
     let Ok(event) = Event::parse(bytes) else { return false };
     let text = std::str::from_utf8(bytes).expect("an event is UTF-8");
     let _derived = derive(&event);

@@ -18,6 +18,7 @@
 )]
 
 mod agent;
+pub mod cloud;
 pub mod derive;
 pub mod encode;
 pub mod entry;

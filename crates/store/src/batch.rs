@@ -11,7 +11,7 @@ use whodid_event::encode::{Form, encode};
 use whodid_event::entry::{self, Drafts, RAW_BYTES_MAX};
 use whodid_event::redact::{Finding, RuleSet, redact};
 use whodid_event::split::{EVENT_BYTES_MAX, Item, Oversized};
-use whodid_event::{Event, NotAnEvent};
+use whodid_event::{Event, NotAnEvent, cloud};
 
 use crate::columns::Builders;
 use crate::dedupe::{Fingerprint, Fingerprints};
@@ -209,15 +209,30 @@ impl BatchBuilder {
             Item::Value(bytes) | Item::Broken(bytes) => bytes,
             Item::Oversized(oversized) => return self.add_oversized(oversized),
         };
-        let event = match Event::parse(bytes) {
-            Ok(event) => event,
-            Err(reason) => return self.add_raw(bytes, &reason),
-        };
+        match Event::parse(bytes) {
+            Ok(event) => self.add_parsed(bytes, &event),
+            // What is in the record already is taken in again as it was.
+            Err(reason) => match self.is_logged.then(|| cloud::unwrap(bytes)).flatten() {
+                Some(events) => events.iter().try_for_each(|event| self.add_unwrapped(event)),
+                None => self.add_raw(bytes, &reason),
+            },
+        }
+    }
+
+    /// Adds an event that was in a wrapping; what is none, as it stood there.
+    fn add_unwrapped(&mut self, text: &str) -> Result<()> {
+        match Event::parse(text.as_bytes()) {
+            Ok(event) => self.add_parsed(text.as_bytes(), &event),
+            Err(reason) => self.add_raw(text.as_bytes(), &reason),
+        }
+    }
+
+    fn add_parsed(&mut self, bytes: &[u8], event: &Event<'_>) -> Result<()> {
         // Checked by the parse; a slice of it cannot fail.
         let text = std::str::from_utf8(bytes).unwrap_or_default();
-        let Some(redacted) = redact(text, &event, &self.preparer.rules) else {
+        let Some(redacted) = redact(text, event, &self.preparer.rules) else {
             let record = Record { kind: Kind::Event, redacted: 0, request: false, response: false };
-            return self.add_event(text, &event, record);
+            return self.add_event(text, event, record);
         };
         let record = Record {
             kind: Kind::Event,

@@ -204,3 +204,38 @@ fn other_peoples_files() {
     println!("{} foreign files, {events} with one event", files.len());
     assert!(events >= 40, "{events}");
 }
+
+/// What managed clouds export is taken in as it is: events in wrappings, and entries that become
+/// events; what is neither stays as it came.
+#[test]
+fn exports_of_managed_clouds_are_understood() {
+    let record = Record::new();
+    let event = |id: &str| event(id, "delete", "ann", "/api/v1/namespaces/shop/pods/web", "");
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let azure =
+        format!(r#"{{"category":"kube-audit","properties":{{"log":{}}}}}"#, quoted(&event("a-1")));
+    let cloud_watch = format!(
+        r#"{{"logStream":"kube-apiserver-audit-1","logEvents":[{{"message":{}}},{{"message":{}}}]}}"#,
+        quoted(&event("e-1")),
+        quoted(&event("e-2"))
+    );
+    let google = r#"{"insertId":"g-1","timestamp":"2026-01-02T03:04:05Z","protoPayload":{"serviceName":"k8s.io","methodName":"io.k8s.core.v1.secrets.create","resourceName":"core/v1/namespaces/shop/secrets/s","authenticationInfo":{"principalEmail":"bea@example.com"},"request":{"kind":"Secret","data":{"a":"aHVzaA=="}},"status":{"code":7}}}"#;
+    let other = r#"{"category":"guard","properties":{"log":"x"}}"#;
+    let file =
+        record.file("export.json", [&azure, &cloud_watch, google, other].join("\n").as_bytes());
+    // With redaction: secrets are taken out of what was wrapped, too.
+    record.run(&["import", &file]).ok();
+    let raw = record.run(&["search", "stage:*", "--limit", "0", "-o", "raw"]).ok();
+    let lines: Vec<&str> = raw.lines().collect();
+    assert_eq!(lines.len(), 4, "{raw}");
+    assert_eq!(lines.iter().filter(|line| **line == event("a-1")).count(), 1, "{raw}");
+    assert_eq!(record.run(&["search", "verb:delete", "-o", "name"]).lines().len(), 3);
+    let denied = record.run(&["search", "outcome:denied", "actor:bea*", "-o", "raw"]).ok();
+    assert!(denied.contains("whodid/made-of") && !denied.contains("aHVzaA"), "{denied}");
+    assert_eq!(record.run(&["search", "raw:true", "-o", "name"]).lines().len(), 1);
+    // Imported once more, it is in the record already.
+    record.run(&["import", &file]).ok();
+    let again = record.run(&["search", "stage:*", "--limit", "0", "-o", "raw"]).ok();
+    assert_eq!(again, raw);
+    assert_eq!(record.run(&["verify"]).code, 0);
+}

@@ -425,8 +425,8 @@ pub fn managed(target: InitTarget, cluster: &str) -> Option<Plan> {
                     .into(),
                 "Export it from CloudWatch, group `/aws/eks/CLUSTER/cluster`, streams that begin \
                  with `kube-apiserver-audit-`: `aws logs filter-log-events --log-group-name \
-                 /aws/eks/CLUSTER/cluster --log-stream-name-prefix kube-apiserver-audit- --query \
-                 'events[].message' --output text | tr '\\t' '\\n' > audit.jsonl`."
+                 /aws/eks/CLUSTER/cluster --log-stream-name-prefix kube-apiserver-audit- --output \
+                 json > audit.json`. What a subscription delivers is taken as well."
                     .into(),
                 import,
             ],
@@ -444,11 +444,10 @@ pub fn managed(target: InitTarget, cluster: &str) -> Option<Plan> {
                     .into(),
                 "GKE exports entries of Cloud Logging, not audit events: `gcloud logging read \
                  'protoPayload.serviceName=\"k8s.io\"' --format json > audit.json`. They have no \
-                 level, no stage, no groups and no URL."
+                 level, no stage, no groups and no URL, and so have the events that are made of \
+                 them none."
                     .into(),
-                "This version keeps such entries as they came, as raw leaves; it does not \
-                 understand them yet."
-                    .into(),
+                import,
             ],
             vec!["Disable Data Access logs again.".into()],
         ),
@@ -461,8 +460,8 @@ pub fn managed(target: InitTarget, cluster: &str) -> Option<Plan> {
                  CLUSTER_ID --storage-account ACCOUNT --logs \
                  '[{\"category\":\"kube-audit\",\"enabled\":true}]'`."
                     .into(),
-                "Its records hold each event as a text in `properties.log`: `jq -r \
-                 .properties.log PT1H.json > audit.jsonl`."
+                "Fetch its records, `PT1H.json`, from the container \
+                 `insights-logs-kube-audit`; each holds an event as a text in `properties.log`."
                     .into(),
                 import,
             ],
