@@ -1,7 +1,7 @@
 //! `cargo xtask policy`: what `whodid_policy` says that kube-apiserver records, held against what a
 //! real one does record: policies drawn at random, and every kind of request by every user to each;
-//! what `whodid policy simulate` predicts, against what came; and `whodid init`, from the command to
-//! the first event that can be searched.
+//! what `whodid policy simulate` predicts, against what came; and `whodid init`, from the command
+//! to the first event that can be searched.
 
 use std::collections::BTreeMap;
 use std::fs;

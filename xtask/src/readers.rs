@@ -1,5 +1,5 @@
-//! `cargo xtask readers`, and a part of the tests: DuckDB and Spark read the Delta tables of a record,
-//! of several segments, some of them compacted, and answer as `whodid sql` does.
+//! `cargo xtask readers`, and a part of the tests: DuckDB and Spark read the Delta tables of a
+//! record, of several segments, some of them compacted, and answer as `whodid sql` does.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,6 +1,6 @@
 //! Tests of rows that DataFusion does not have, as functions it can plan with.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -137,6 +137,15 @@ impl EventSet {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.0.values().map(RoaringTreemap::len).sum()
+    }
+
+    /// By cluster, each `seq`.
+    pub(crate) fn places(&self) -> HashMap<String, BTreeSet<u64>> {
+        self.0.iter().map(|(cluster, seqs)| (cluster.clone(), seqs.iter().collect())).collect()
     }
 
     /// An expression that holds for the rows of these events.

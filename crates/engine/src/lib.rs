@@ -65,6 +65,12 @@ use table::{STORE_URL, SnapshotTable};
 /// Events are fetched by id this many at a time.
 const FETCH_MAX: usize = 1_000;
 
+/// So many bodies are looked into before anything else of a query is.
+const FEW_BODIES: u64 = 100_000;
+
+/// So many events are read from where they are instead of being looked for.
+const FEW_EVENTS: u64 = 10_000;
+
 /// Answers queries over one snapshot.
 pub struct Engine {
     context: SessionContext,
@@ -207,7 +213,11 @@ impl Engine {
         if terms.is_empty() {
             return Ok(translator);
         }
-        let among = self.among(&translator, &query.expr).await?;
+        // Where few bodies can have the words, looking into them is the less work.
+        let among = match self.has_few_bodies(&terms).await? {
+            true => None,
+            false => self.among(&translator, &query.expr).await?,
+        };
         for term in terms {
             if let Entry::Vacant(missing) = translator.bodies.entry(term.to_string()) {
                 let found = self.events_with_bodies(term, among.clone()).await?;
@@ -215,6 +225,45 @@ impl Engine {
             }
         }
         Ok(translator)
+    }
+
+    /// Whether the index of words leaves few bodies for each of some terms.
+    async fn has_few_bodies(&self, terms: &[&Term]) -> Result<bool> {
+        for term in terms {
+            let (_, test) = body_test(term)?;
+            let (snapshot, cache) = (&self.snapshot, &self.cache);
+            let words = test.words();
+            if SnapshotTable::count_with_words(snapshot, cache, &words).await? > FEW_BODIES {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The events that a query can only find, if a term about bodies leaves few: the smallest such
+    /// set.
+    pub(crate) fn few(
+        &self,
+        translator: &Translator,
+        expr: &whodid_query::Expr,
+    ) -> Result<Option<DataFrame>> {
+        let parts = match expr {
+            whodid_query::Expr::And(parts) => parts.as_slice(),
+            one => std::slice::from_ref(one),
+        };
+        let sets = parts.iter().filter_map(|part| match part {
+            whodid_query::Expr::Term(term) if matches!(term.field, Field::Body(..)) => {
+                translator.bodies.get(&term.to_string())
+            }
+            _ => None,
+        });
+        let Some(set) = sets.min_by_key(|set| set.len()).filter(|set| set.len() <= FEW_EVENTS)
+        else {
+            return Ok(None);
+        };
+        let (snapshot, cache) = (self.snapshot.clone(), self.cache.clone());
+        let table = SnapshotTable::with_events(snapshot, cache, set.places());
+        Ok(Some(self.context.read_table(Arc::new(table))?))
     }
 
     /// The events among which those are that pass a query, as far as it can be told without

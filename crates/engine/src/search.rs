@@ -124,14 +124,18 @@ impl Engine {
             let mut newest_first: Vec<EventId> = Vec::new();
             let mut seen = Seen::default();
             let mut last: Option<(i64, EventId)> = None;
-            let mut windows = Windows::new(self.snapshot());
+            let (base, mut windows) = match self.few(&translator, &search.query.expr)? {
+                Some(few) => (few, Windows::all()),
+                None => (self.events().await?, Windows::new(self.snapshot(), wanted)),
+            };
             let mut in_window = 0;
-            loop {
+            let is_last = loop {
                 let asked = filter.clone().and(windows.filter());
-                let page = self.page(&asked, last.as_ref(), wanted - newest_first.len()).await?;
+                let missing = wanted - newest_first.len();
+                let page = self.page(&base, &asked, last.as_ref(), missing).await?;
                 in_window += page.matches.len();
                 let is_over = page.matches.len() < page.limit;
-                let is_last = is_over && !windows.go_on(in_window);
+                let is_last = is_over && !windows.go_on(in_window, missing);
                 if is_over {
                     in_window = 0;
                 }
@@ -142,11 +146,14 @@ impl Engine {
                     newest_first.extend(page.matches.into_iter().map(|found| found.id));
                 }
                 if is_last || newest_first.len() >= wanted {
-                    break;
+                    break is_last;
                 }
-            }
-            let left_out = self.left_out(&filter, last.as_ref()).await?
-                + newest_first.len().saturating_sub(wanted) as u64;
+            };
+            let older = match is_last {
+                true => 0,
+                false => self.left_out(&base, &filter, last.as_ref()).await?,
+            };
+            let left_out = older + newest_first.len().saturating_sub(wanted) as u64;
             newest_first.truncate(wanted);
             newest_first.reverse();
             Ok(Found { ids: newest_first, left_out })
@@ -156,15 +163,14 @@ impl Engine {
     /// The newest matches behind the last one seen.
     async fn page(
         &self,
+        base: &DataFrame,
         filter: &Expr,
         last: Option<&(i64, EventId)>,
         wanted: usize,
     ) -> Result<Page> {
         // A few more than wanted: some will turn out to be stages of one request.
         let limit = wanted.saturating_add(wanted / 4 + 16).min(PAGE_ROWS);
-        let found = self
-            .matches(filter, last)
-            .await?
+        let found = matches(base, filter, last)?
             .select(["cluster", "seq", "time"].map(column).to_vec())?
             .sort(vec![
                 column("time").sort(false, false),
@@ -184,23 +190,16 @@ impl Engine {
         Ok(Page { matches, limit })
     }
 
-    async fn matches(&self, filter: &Expr, last: Option<&(i64, EventId)>) -> Result<DataFrame> {
-        let matches = self.events().await?.filter(filter.clone())?;
-        let Some((time, id)) = last else { return Ok(matches) };
-        let same = column("time").eq(instant(*time));
-        let behind = column("cluster").gt(text(&id.cluster)).or(column("cluster")
-            .eq(text(&id.cluster))
-            .and(column("seq").lt(lit(id.seq.cast_signed()))));
-        // Said twice, as the first alone lets files be pruned.
-        let older = column("time").lt(instant(*time)).or(same.and(behind));
-        Ok(matches.filter(column("time").lt_eq(instant(*time)))?.filter(older)?)
-    }
-
-    async fn left_out(&self, filter: &Expr, last: Option<&(i64, EventId)>) -> Result<u64> {
+    async fn left_out(
+        &self,
+        base: &DataFrame,
+        filter: &Expr,
+        last: Option<&(i64, EventId)>,
+    ) -> Result<u64> {
         match last {
             Some(_) => {
                 let most = usize::try_from(LEFT_OUT_MAX).unwrap_or(usize::MAX).saturating_add(1);
-                let matches = self.matches(filter, last).await?.select(vec![column("seq")])?;
+                let matches = matches(base, filter, last)?.select(vec![column("seq")])?;
                 Ok(matches.limit(0, Some(most))?.count().await? as u64)
             }
             None => Ok(0),
@@ -257,8 +256,22 @@ impl Engine {
     }
 }
 
-/// Spans of time, the newest first, each with about so many events as the one before or some times
-/// as many: whoever wants few rows of many finds them in the first.
+/// The matches behind the last one seen.
+fn matches(base: &DataFrame, filter: &Expr, last: Option<&(i64, EventId)>) -> Result<DataFrame> {
+    let matches = base.clone().filter(filter.clone())?;
+    let Some((time, id)) = last else { return Ok(matches) };
+    let same = column("time").eq(instant(*time));
+    let behind = column("cluster").gt(text(&id.cluster)).or(column("cluster")
+        .eq(text(&id.cluster))
+        .and(column("seq").lt(lit(id.seq.cast_signed()))));
+    // Said twice, as the first alone lets files be pruned.
+    let older = column("time").lt(instant(*time)).or(same.and(behind));
+    Ok(matches.filter(column("time").lt_eq(instant(*time)))?.filter(older)?)
+}
+
+/// Spans of time, the newest first: whoever wants few rows of many finds them in the first. How
+/// many events the next one has follows from how many were found in the one before; after nothing,
+/// it has all.
 struct Windows {
     /// The times of the events in each file, and how many there are.
     files: Vec<(i64, i64, u64)>,
@@ -270,13 +283,20 @@ struct Windows {
 impl Windows {
     /// About a page of a file: less is not read faster.
     const FIRST_ROWS: u64 = 20_000;
-    const GROWTH: u64 = 16;
+    /// The first has so many events for each that is wanted.
+    const FIRST_SHARE: u64 = 16;
 
-    fn new(snapshot: &Snapshot) -> Self {
+    /// One that has everything.
+    fn all() -> Self {
+        Windows { files: Vec::new(), from: None, until: None, rows: u64::MAX }
+    }
+
+    fn new(snapshot: &Snapshot, wanted: usize) -> Self {
         let times = |file: &DataFile| Some((file.stats.time?, file.stats.rows));
         let files = snapshot.files(Table::Events).iter().filter_map(times);
         let files = files.map(|((first, last), rows)| (first, last, rows)).collect();
-        let mut windows = Windows { files, from: None, until: None, rows: Self::FIRST_ROWS };
+        let rows = (wanted as u64).saturating_mul(Self::FIRST_SHARE).max(Self::FIRST_ROWS);
+        let mut windows = Windows { files, from: None, until: None, rows };
         windows.from = windows.begin();
         windows
     }
@@ -313,13 +333,15 @@ impl Windows {
         from.into_iter().chain(until).reduce(Expr::and).unwrap_or(lit(true))
     }
 
-    /// Moves to the window before, which is longer unless so many were found that more would be
-    /// looked at again and again; `false` if there is none.
-    fn go_on(&mut self, found: usize) -> bool {
+    /// Moves to the window before, in which the missing ones are expected twice; `false` if there
+    /// is none. More than a few pages would be looked at again and again.
+    fn go_on(&mut self, found: usize, missing: usize) -> bool {
         let Some(from) = self.from else { return false };
-        if found < PAGE_ROWS / 4 {
-            self.rows = self.rows.saturating_mul(Self::GROWTH);
-        }
+        let (found, missing) = (found as u64, missing.min(PAGE_ROWS) as u64);
+        self.rows = match self.rows.saturating_mul(missing.saturating_mul(2)).checked_div(found) {
+            None => u64::MAX,
+            Some(rows) => rows.max(Self::FIRST_ROWS),
+        };
         self.until = Some(from);
         self.from = self.begin();
         true

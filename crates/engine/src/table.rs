@@ -70,6 +70,31 @@ impl SnapshotTable {
         SnapshotTable { wanted, ..Self::new(Table::Bodies, snapshot, cache) }
     }
 
+    /// How many bodies there are at most in which all of some words may stand.
+    pub(crate) async fn count_with_words(
+        snapshot: &Snapshot,
+        cache: &Cache,
+        words: &[String],
+    ) -> Result<u64> {
+        let in_memory = snapshot.chunks().map(|(_, chunk)| chunk.bodies.num_rows() as u64);
+        let mut count = in_memory.sum();
+        for file in snapshot.files(Table::Bodies) {
+            let index = match words {
+                [] => None,
+                _ => cache.words(snapshot, file).await.map_err(external)?,
+            };
+            count += match index {
+                None => file.stats.rows,
+                Some(index) => {
+                    let rows = usize::try_from(file.stats.rows).unwrap_or(usize::MAX);
+                    let runs = index.may_hold(words, rows).into_iter();
+                    runs.filter(|(_, may_hold)| *may_hold).map(|(rows, _)| rows as u64).sum()
+                }
+            };
+        }
+        Ok(count)
+    }
+
     /// Some events, by cluster and `seq`; of those in memory, all.
     pub(crate) fn with_events(
         snapshot: Snapshot,
@@ -153,7 +178,7 @@ impl SnapshotTable {
             Wanted::Words(words) if words.is_empty() => return Ok(Some(partitioned)),
             Wanted::Words(words) => {
                 let index = self.cache.words(&self.snapshot, file).await;
-                match index.map_err(|error| DataFusionError::External(error.into()))? {
+                match index.map_err(external)? {
                     Some(index) => {
                         let rows = usize::try_from(file.stats.rows).unwrap_or(usize::MAX);
                         index.may_hold(words, rows)
@@ -189,6 +214,10 @@ impl SnapshotTable {
             MemorySourceConfig::try_new(&[batches], Arc::clone(&self.schema), projection.cloned())?;
         Ok(DataSourceExec::from_data_source(source))
     }
+}
+
+fn external(error: crate::error::Error) -> DataFusionError {
+    DataFusionError::External(error.into())
 }
 
 /// The columns of `events`.

@@ -54,7 +54,7 @@ pub(crate) struct Fault {
     pub(crate) what: String,
 }
 
-/// Reads the first document of a text; what follows it is not looked at, as kube-apiserver does not.
+/// Reads the first document of a text; what follows is not looked at, as kube-apiserver does not.
 pub(crate) fn parse(text: &str) -> Result<Node, Fault> {
     let mut options = Options::default();
     options.set_emit_comments(false);

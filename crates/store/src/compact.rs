@@ -99,8 +99,8 @@ pub(crate) fn run<'a>(
         let mut report = Report::default();
         let files = Arc::clone(&writing.shared.lock().files);
         let sealed = Sealed::of(&writing)?;
-        // Bodies first: their order is taken from the events of the same leaves, whatever file these
-        // are in.
+        // Bodies first: their order is taken from the events of the same leaves, whatever file
+        // these are in.
         for group in which.of(&covered(&files)) {
             let began = Instant::now();
             let merged = merge_bodies(&sealed, &files.events, &group).await?;

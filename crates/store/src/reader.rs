@@ -96,8 +96,8 @@ impl Reader {
                 seqs.first().filter(|seq| pruned.is_some_and(|pruned| **seq < pruned))
             {
                 return Err(Error::Invalid(format!(
-                    "{cluster}/{seq} was pruned when its retention ended; a proof that was made before \
-                 still holds: `whodid verify PROOF`"
+                    "{cluster}/{seq} was pruned when its retention ended; a proof that was made \
+                     before still holds: `whodid verify PROOF`"
                 )));
             }
             signed.prefer_cosigned(seqs.last().copied().unwrap_or_default());

@@ -1,3 +1,5 @@
+//! What managed clouds export, made by hand, and what comes out of it.
+
 use super::*;
 use crate::Event;
 

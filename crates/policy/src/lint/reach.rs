@@ -38,7 +38,7 @@ fn unreachable(policy: &Policy, number: usize, rule: &Rule, findings: &mut Findi
             );
             (what, "move it up, or remove it")
         }
-        // A verb that does not exist is a finding of its own, as is a resource that matches nothing.
+        // A verb that does not exist is a finding of its own, and so is what matches nothing.
         _ if rule.verbs.iter().any(|verb| !VERBS.contains(&verb.value.as_str())) => return,
         _ if names(rule).any(|spec| spec == "*/*") => return,
         _ => ("no request matches this rule".to_owned(), "mend its fields, or remove it"),

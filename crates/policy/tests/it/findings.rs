@@ -7,8 +7,10 @@ const HEAD: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [Requ
 
 /// What a good policy begins with.
 const GOOD: &str = "
-- {level: None, resources: [{group: coordination.k8s.io, resources: [leases]}, {resources: [events]}, {group: events.k8s.io}]}
-- {level: Metadata, resources: [{resources: [secrets, serviceaccounts/token]}, {group: authentication.k8s.io}]}
+- level: None
+  resources: [{group: coordination.k8s.io}, {resources: [events]}, {group: events.k8s.io}]
+- level: Metadata
+  resources: [{resources: [secrets, serviceaccounts/token]}, {group: authentication.k8s.io}]
 ";
 const END: &str = "- {level: Metadata, verbs: [get, list, watch]}\n- {level: Request}\n";
 

@@ -75,8 +75,8 @@ fn webhook(setup: &Setup<'_>) -> String {
     format!(
         "apiVersion: v1\nkind: Config\nclusters:\n- name: whodid\n  cluster:\n    \
          server: {}/ingest/{}\n    certificate-authority-data: {authority}\nusers:\n\
-         - name: kube-apiserver\n  user:\n    token: {}\ncontexts:\n- name: whodid\n  context:\n    \
-         cluster: whodid\n    user: kube-apiserver\n# Without it, kube-apiserver does not start.\n\
+         - name: kube-apiserver\n  user:\n    token: {}\ncontexts:\n- name: whodid\n  \
+         context:\n    cluster: whodid\n    user: kube-apiserver\n# Without it, kube-apiserver does not start.\n\
          current-context: whodid\n",
         setup.url, setup.cluster, setup.token
     )
@@ -188,8 +188,8 @@ fn cluster_configuration(setup: &Setup<'_>) -> String {
 fn volumes(setup: &Setup<'_>) -> String {
     let (dir, log) = (setup.host_dir.display(), setup.log_dir.display());
     format!(
-        "  - name: audit-policy\n    hostPath: {dir}\n    mountPath: {dir}\n    readOnly: true\n    \
-         pathType: Directory\n  - name: audit-log\n    hostPath: {log}\n    \
+        "  - name: audit-policy\n    hostPath: {dir}\n    mountPath: {dir}\n    \
+         readOnly: true\n    pathType: Directory\n  - name: audit-log\n    hostPath: {log}\n    \
          mountPath: {log}\n    pathType: DirectoryOrCreate\n"
     )
 }

@@ -1,4 +1,4 @@
-//! `whodid policy generate`: a profile, and rules that keep noise of the recorded traffic out of it.
+//! `whodid policy generate`: a profile, and rules that keep noise of recorded traffic out of it.
 
 use whodid_policy::{Level, Profile, Target, Version, load};
 

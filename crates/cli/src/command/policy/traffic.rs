@@ -176,8 +176,8 @@ fn groups(scope: Scope<'_>, policies: &[&Policy]) -> String {
             "sum(coalesce(b.requests, 0)), sum(coalesce(b.responses, 0))",
             // In this order, sizes are kept in memory and events pass by them.
             "(SELECT cluster, seq, \
-                    sum(CASE WHEN member = 'requestObject' THEN octet_length(json) END) AS requests, \
-                    sum(CASE WHEN member = 'responseObject' THEN octet_length(json) END) AS responses \
+                sum(octet_length(json)) FILTER (WHERE member = 'requestObject') AS requests, \
+                sum(octet_length(json)) FILTER (WHERE member = 'responseObject') AS responses \
                FROM bodies GROUP BY cluster, seq) b \
              RIGHT JOIN events e ON b.cluster = e.cluster AND b.seq = e.seq",
         )
