@@ -76,8 +76,8 @@ fn webhook(setup: &Setup<'_>) -> String {
         "apiVersion: v1\nkind: Config\nclusters:\n- name: whodid\n  cluster:\n    \
          server: {}/ingest/{}\n    certificate-authority-data: {authority}\nusers:\n\
          - name: kube-apiserver\n  user:\n    token: {}\ncontexts:\n- name: whodid\n  \
-         context:\n    cluster: whodid\n    user: kube-apiserver\n# Without it, kube-apiserver does not start.\n\
-         current-context: whodid\n",
+         context:\n    cluster: whodid\n    user: kube-apiserver\n\
+         # Without it, kube-apiserver does not start.\ncurrent-context: whodid\n",
         setup.url, setup.cluster, setup.token
     )
 }
