@@ -217,13 +217,21 @@ fn save(args: &Args, events: u64, calibration: &Calibration, tables: &str) -> an
 type Row = (&'static str, fn(&Figures, u64) -> String);
 
 const ROWS: [Row; 11] = [
-    ("import, events/s", |it, events| per_second(events, it.import.wall).to_string()),
-    ("import, CPU µs per event", |it, events| per_event(it.import.cpu, events)),
+    ("import, events/s", |it, events| {
+        taken(&it.import, per_second(events, it.import.wall).to_string())
+    }),
+    ("import, CPU µs per event", |it, events| taken(&it.import, per_event(it.import.cpu, events))),
     ("of it tree, commitments and signing", |it, events| own(it.verify, it.import.ledger, events)),
-    ("import, peak resident MiB", |it, _| (it.import.peak_bytes >> 20).to_string()),
+    ("import, peak resident MiB", |it, _| {
+        taken(&it.import, (it.import.peak_bytes >> 20).to_string())
+    }),
     ("bytes per event, as imported", |it, events| ratio(it.imported_bytes, events)),
-    ("compaction, CPU µs per event", |it, events| per_event(it.settle.cpu, events)),
-    ("compaction, peak resident MiB", |it, _| (it.settle.peak_bytes >> 20).to_string()),
+    ("compaction, CPU µs per event", |it, events| {
+        taken(&it.settle, per_event(it.settle.cpu, events))
+    }),
+    ("compaction, peak resident MiB", |it, _| {
+        taken(&it.settle, (it.settle.peak_bytes >> 20).to_string())
+    }),
     ("bytes per event, compacted", |it, events| ratio(it.settled_bytes, events)),
     ("deletions in a namespace, a program for it, ms", |it, _| millis(it.started.first())),
     ("a word in bodies, a program for it, ms", |it, _| millis(it.started.get(1))),
@@ -231,6 +239,11 @@ const ROWS: [Row; 11] = [
         own(it.verify, it.verify.unwrap_or_default().cpu, events)
     }),
 ];
+
+/// Of what somebody does not do there is no figure.
+fn taken(usage: &Usage, figure: String) -> String {
+    if usage.wall.is_zero() { "-".to_owned() } else { figure }
+}
 
 fn table(all: &[Figures], events: u64) -> String {
     let names: Vec<String> = all.iter().map(|it| it.name.to_owned()).collect();

@@ -65,6 +65,9 @@ use table::{STORE_URL, SnapshotTable};
 /// Events are fetched by id this many at a time.
 const FETCH_MAX: usize = 1_000;
 
+/// What came in as an event, or why it cannot be given back.
+type Given = Result<(Original, RowBodies), whodid_store::Error>;
+
 /// So many bodies are looked into before anything else of a query is.
 const FEW_BODIES: u64 = 100_000;
 
@@ -85,7 +88,7 @@ impl Engine {
     ///
     /// # Errors
     /// The snapshot cannot be read.
-    pub fn new<'a>(snapshot: Snapshot, cache: &'a Cache) -> BoxFuture<'a, Result<Self>> {
+    pub fn new(snapshot: Snapshot, cache: &Cache) -> BoxFuture<'_, Result<Self>> {
         Box::pin(async move {
             let mut config = SessionConfig::new().with_information_schema(false);
             let parquet = &mut config.options_mut().execution.parquet;
@@ -214,10 +217,8 @@ impl Engine {
             return Ok(translator);
         }
         // Where few bodies can have the words, looking into them is the less work.
-        let among = match self.has_few_bodies(&terms).await? {
-            true => None,
-            false => self.among(&translator, &query.expr).await?,
-        };
+        let is_few = self.has_few_bodies(&terms).await?;
+        let among = if is_few { None } else { self.among(&translator, &query.expr).await? };
         for term in terms {
             if let Entry::Vacant(missing) = translator.bodies.entry(term.to_string()) {
                 let found = self.events_with_bodies(term, among.clone()).await?;
@@ -346,10 +347,7 @@ impl Engine {
     ///
     /// # Errors
     /// One of them is not there; a body that is gone is an error of that event alone.
-    pub fn originals<'a>(
-        &'a self,
-        ids: &'a [EventId],
-    ) -> BoxFuture<'a, Result<Vec<Result<(Original, RowBodies), whodid_store::Error>>>> {
+    pub fn originals<'a>(&'a self, ids: &'a [EventId]) -> BoxFuture<'a, Result<Vec<Given>>> {
         Box::pin(async move {
             let mut found = HashMap::with_capacity(ids.len());
             for share in ids.chunks(FETCH_MAX) {

@@ -149,10 +149,8 @@ impl Engine {
                     break is_last;
                 }
             };
-            let older = match is_last {
-                true => 0,
-                false => self.left_out(&base, &filter, last.as_ref()).await?,
-            };
+            let older =
+                if is_last { 0 } else { self.left_out(&base, &filter, last.as_ref()).await? };
             let left_out = older + newest_first.len().saturating_sub(wanted) as u64;
             newest_first.truncate(wanted);
             newest_first.reverse();

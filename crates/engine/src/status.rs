@@ -50,7 +50,7 @@ impl Engine {
     ///
     /// # Errors
     /// The record cannot be read.
-    pub fn status<'a>(&'a self) -> BoxFuture<'a, Result<Vec<ClusterStatus>>> {
+    pub fn status(&self) -> BoxFuture<'_, Result<Vec<ClusterStatus>>> {
         Box::pin(async move {
             let how_many = |condition: Expr| -> Result<Expr> {
                 Ok(sum(when(condition, lit(1_i64)).otherwise(lit(0_i64))?))

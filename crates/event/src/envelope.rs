@@ -178,15 +178,29 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// The stage of this name.
+    /// All of them, in the order of a request.
+    pub const ALL: [Stage; 4] =
+        [Stage::RequestReceived, Stage::ResponseStarted, Stage::ResponseComplete, Stage::Panic];
+
+    /// The name in events and policies.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::RequestReceived => "RequestReceived",
+            Stage::ResponseStarted => "ResponseStarted",
+            Stage::ResponseComplete => "ResponseComplete",
+            Stage::Panic => "Panic",
+        }
+    }
+
+    /// The stage of this name; names are case-sensitive.
     pub fn from_name(name: &str) -> Option<Stage> {
-        Some(match name {
-            "RequestReceived" => Stage::RequestReceived,
-            "ResponseStarted" => Stage::ResponseStarted,
-            "ResponseComplete" => Stage::ResponseComplete,
-            "Panic" => Stage::Panic,
-            _ => return None,
-        })
+        Stage::ALL.into_iter().find(|stage| stage.name() == name)
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::model::{GroupResources, Level, Placed, Policy, Rule, Stage};
+use whodid_event::Stage;
+
+use crate::model::{GroupResources, Level, Placed, Policy, Rule};
 use crate::request::{Request, Target};
 
 /// What is recorded of a request; fixed before it is handled, for all of its stages.

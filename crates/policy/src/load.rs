@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use crate::finding::{Finding, Severity};
-use crate::model::{At, GroupResources, Level, Placed, Policy, Rule, Stage};
+use whodid_event::Stage;
+
+use crate::model::{At, GroupResources, Level, Placed, Policy, Rule};
 use crate::tree::{self, Node, Value};
 use crate::validate::validate;
 use crate::version::Version;
@@ -217,19 +219,13 @@ impl Reader {
     fn stages(&mut self, node: &Node, name: &str) -> BTreeSet<Stage> {
         let mut stages = BTreeSet::new();
         for text in self.texts(node, name) {
-            match Stage::of(&text) {
-                Some(stage) => {
-                    stages.insert(stage);
-                }
-                None => {
-                    let what = format!("{:?} is no stage; they are case-sensitive", text.value);
-                    self.error(
-                        "stage-unsupported",
-                        text.at,
-                        what,
-                        "write `RequestReceived`, `ResponseStarted`, `ResponseComplete` or `Panic`",
-                    );
-                }
+            let stage = Stage::from_name(&text);
+            stages.extend(stage);
+            if stage.is_none() {
+                let what = format!("{:?} is no stage; they are case-sensitive", text.value);
+                let fix =
+                    "write `RequestReceived`, `ResponseStarted`, `ResponseComplete` or `Panic`";
+                self.error("stage-unsupported", text.at, what, fix);
             }
         }
         stages

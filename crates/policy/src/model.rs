@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Deref;
 
+use whodid_event::Stage;
+
 /// A place in a text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct At {
@@ -73,46 +75,6 @@ impl Level {
 }
 
 impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-/// When an event is written about a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
-    /// Before it is handled.
-    RequestReceived,
-    /// Headers were sent, the body goes on: `watch`, `exec`.
-    ResponseStarted,
-    /// It is over.
-    ResponseComplete,
-    /// The handler panicked.
-    Panic,
-}
-
-impl Stage {
-    /// All of them, in the order of a request.
-    pub const ALL: [Stage; 4] =
-        [Stage::RequestReceived, Stage::ResponseStarted, Stage::ResponseComplete, Stage::Panic];
-
-    /// The name in policies and events.
-    pub fn name(self) -> &'static str {
-        match self {
-            Stage::RequestReceived => "RequestReceived",
-            Stage::ResponseStarted => "ResponseStarted",
-            Stage::ResponseComplete => "ResponseComplete",
-            Stage::Panic => "Panic",
-        }
-    }
-
-    /// The stage of this name; names are case-sensitive.
-    pub fn of(name: &str) -> Option<Stage> {
-        Stage::ALL.into_iter().find(|stage| stage.name() == name)
-    }
-}
-
-impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }

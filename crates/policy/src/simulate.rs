@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Level, Policy, Stage};
+use whodid_event::Stage;
+
+use crate::model::{Level, Policy};
 use crate::request::{Request, Target};
 
 /// Events that were recorded of requests that are alike to every rule.

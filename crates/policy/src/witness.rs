@@ -120,15 +120,14 @@ fn candidates<'p>(
 ) -> Vec<&'p str> {
     let named = |rule: &&'p Rule| field(rule).iter().map(|text| text.value.as_str());
     let restricting: Vec<&&Rule> = matching.iter().filter(|rule| !field(rule).is_empty()).collect();
-    let mut values: Vec<&str> = match restricting.first() {
-        Some(first) => named(first).collect(),
-        None => {
-            let others: Vec<&str> = others.iter().flat_map(named).collect();
-            let is_fresh = |value: &&&str| !others.contains(value);
-            let (fresh, known): (Vec<&str>, Vec<&str>) =
-                fresh.iter().partition(|value| is_fresh(value));
-            [fresh, known, others].concat()
-        }
+    let mut values: Vec<&str> = if let Some(first) = restricting.first() {
+        named(first).collect()
+    } else {
+        let others: Vec<&str> = others.iter().flat_map(named).collect();
+        let is_fresh = |value: &&&str| !others.contains(value);
+        let (fresh, known): (Vec<&str>, Vec<&str>) =
+            fresh.iter().partition(|value| is_fresh(value));
+        [fresh, known, others].concat()
     };
     let all_name = |value: &&str| {
         restricting.iter().all(|rule| field(rule).iter().any(|text| text.value == *value))

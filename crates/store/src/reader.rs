@@ -63,7 +63,7 @@ impl Reader {
     /// # Errors
     /// The tables cannot be read. Damage to the write-ahead log is not an error here: what can be
     /// read is returned, with a warning.
-    pub fn snapshot<'a>(&'a self) -> BoxFuture<'a, Result<Snapshot>> {
+    pub fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot>> {
         Box::pin(async move {
             let log = replay::open_all(&*self.disk)?;
             let tables = open_tables(&self.store).await?;

@@ -105,83 +105,81 @@ impl Writer {
         Ok(writer)
     }
 
-    fn start<'a>(
+    /// Boxed here, so that it is compiled once and not wherever a store is opened.
+    fn start(
         disk: Arc<dyn Disk>,
         options: Options,
-        reopening: &'a [String],
-    ) -> BoxFuture<'a, Result<Self>> {
-        Box::pin(async move {
-            let found = Found::read(&disk).await?;
-            let Found { store, known, tables, watermarks, fingerprints, recovered, retired, log } =
-                found;
-            let preparer = Preparer { rules: Arc::new(options.rules.clone()), fingerprints };
-            let live = Arc::new(tables.files()?);
-            let since = options.clock.now().max(recovered.last_received) - WINDOW_MICROS;
-            let windows = rebuild::windows(&store, &live, &preparer.fingerprints, since);
-            let newest = live.events.iter().map(|file| file.stats.received.1);
-            let last_received = newest.fold(recovered.last_received, i64::max);
-            let sequences = sequences(windows.await?, &watermarks, &recovered);
-            let shared = Shared::default();
-            let segments = ledger::Kept::segments(&live, &store, &disk);
-            let record = ledger::Kept {
-                segments,
-                watermarks: &watermarks,
-                recovered: &recovered,
-                reopening,
-            };
-            let made = known.clone().map_or_else(|| ledger::descriptor(&*disk), Ok)?;
-            let ledger =
-                ledger::open((&disk, &store), &made, &record, &shared, &options.clock).await?;
-            retention::finish(&*disk, &live)?;
-            // Written when all the rest is there: from then on, what is missing was taken away.
-            let descriptor = known.map_or_else(|| made.create(&store), Ok)?;
-            *shared.lock() = State {
-                positions: recover::positions(&*disk, &recovered)?,
-                frozen: recovered.frozen.into_iter().map(Arc::new).collect(),
-                files: live,
-                ..State::default()
-            };
-            let (ledger, ledger_thread) = ledger.start()?;
-            let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
-            let sequencer = Sequencer {
-                log,
-                keys: Keys::new(Arc::clone(&disk), store.clone()),
-                ledger: ledger.clone(),
-                sequences,
-                last_received,
-                shared: shared.clone(),
-                limits: options.limits,
-                clock: Arc::clone(&options.clock),
-            };
-            let tables = Arc::new(Mutex::new(tables));
-            let flusher = Flusher {
-                shared: shared.clone(),
-                tables: Arc::clone(&tables),
-                store: store.clone(),
-                disk: Arc::clone(&disk),
-                limits: options.limits,
-                clock: Arc::clone(&options.clock),
-                ledger: ledger.clone(),
-                requests: requests.downgrade(),
-                uncovered: None,
-                retired,
-            };
-            Ok(Writer {
-                shared,
-                requests,
-                sequencer: Some(run(sequencer, inbox)?),
-                flusher: tokio::spawn(flusher.run()),
-                ledger,
-                ledger_thread: Some(ledger_thread),
-                tables,
-                upkeep: Mutex::default(),
-                clock: options.clock,
-                preparer,
-                descriptor,
-                store,
-                disk,
-                lock: None,
-            })
+        reopening: &[String],
+    ) -> BoxFuture<'_, Result<Self>> {
+        Box::pin(Self::found(disk, options, reopening))
+    }
+
+    async fn found(disk: Arc<dyn Disk>, options: Options, reopening: &[String]) -> Result<Self> {
+        let found = Found::read(&disk).await?;
+        let Found { store, known, tables, watermarks, fingerprints, recovered, retired, log } =
+            found;
+        let preparer = Preparer { rules: Arc::new(options.rules.clone()), fingerprints };
+        let live = Arc::new(tables.files()?);
+        let since = options.clock.now().max(recovered.last_received) - WINDOW_MICROS;
+        let windows = rebuild::windows(&store, &live, &preparer.fingerprints, since);
+        let newest = live.events.iter().map(|file| file.stats.received.1);
+        let last_received = newest.fold(recovered.last_received, i64::max);
+        let sequences = sequences(windows.await?, &watermarks, &recovered);
+        let shared = Shared::default();
+        let segments = ledger::Kept::segments(&live, &store, &disk);
+        let record =
+            ledger::Kept { segments, watermarks: &watermarks, recovered: &recovered, reopening };
+        let made = known.clone().map_or_else(|| ledger::descriptor(&*disk), Ok)?;
+        let ledger = ledger::open((&disk, &store), &made, &record, &shared, &options.clock).await?;
+        retention::finish(&*disk, &live)?;
+        // Written when all the rest is there: from then on, what is missing was taken away.
+        let descriptor = known.map_or_else(|| made.create(&store), Ok)?;
+        *shared.lock() = State {
+            positions: recover::positions(&*disk, &recovered)?,
+            frozen: recovered.frozen.into_iter().map(Arc::new).collect(),
+            files: live,
+            ..State::default()
+        };
+        let (ledger, ledger_thread) = ledger.start()?;
+        let (requests, inbox) = mpsc::channel(REQUESTS_MAX);
+        let sequencer = Sequencer {
+            log,
+            keys: Keys::new(Arc::clone(&disk), store.clone()),
+            ledger: ledger.clone(),
+            sequences,
+            last_received,
+            shared: shared.clone(),
+            limits: options.limits,
+            clock: Arc::clone(&options.clock),
+        };
+        let tables = Arc::new(Mutex::new(tables));
+        let flusher = Flusher {
+            shared: shared.clone(),
+            tables: Arc::clone(&tables),
+            store: store.clone(),
+            disk: Arc::clone(&disk),
+            limits: options.limits,
+            clock: Arc::clone(&options.clock),
+            ledger: ledger.clone(),
+            requests: requests.downgrade(),
+            uncovered: None,
+            retired,
+        };
+        Ok(Writer {
+            shared,
+            requests,
+            sequencer: Some(run(sequencer, inbox)?),
+            flusher: tokio::spawn(flusher.run()),
+            ledger,
+            ledger_thread: Some(ledger_thread),
+            tables,
+            upkeep: Mutex::default(),
+            clock: options.clock,
+            preparer,
+            descriptor,
+            store,
+            disk,
+            lock: None,
         })
     }
 
@@ -255,7 +253,7 @@ impl Writer {
     ///
     /// # Errors
     /// The disk refuses; the events stay in the write-ahead log.
-    pub fn flush<'a>(&'a self) -> BoxFuture<'a, Result<()>> {
+    pub fn flush(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
             let (reply, done) = oneshot::channel();
             self.requests.send(Request::Freeze(reply)).await.map_err(|_| self.stopped())?;

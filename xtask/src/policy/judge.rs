@@ -27,7 +27,9 @@ impl Branches {
                 self.add("no rule matches");
                 continue;
             };
-            matched(rule, &request).into_iter().for_each(|how| self.add(format!("yes: {how}")));
+            for how in matched(rule, &request) {
+                self.add(format!("yes: {how}"));
+            }
             self.add(format!("level {}", decision.level));
             if !rule.omit_stages.is_empty() && !policy.omit_stages.is_empty() {
                 self.add("stages omitted by both");
@@ -169,7 +171,7 @@ fn predict(
     broken: Option<Break>,
 ) -> Option<Seen> {
     let decision = policy.decide(request);
-    let stage = Stage::of(text(event, "stage"))?;
+    let stage = Stage::from_name(text(event, "stage"))?;
     let is_left =
         decision.records(stage) || broken == Some(Break::Stages) && decision.level != Level::None;
     let omits = decision.omit_managed_fields && broken != Some(Break::ManagedFields);

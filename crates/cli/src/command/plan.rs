@@ -71,10 +71,8 @@ fn storage(args: &StorageArgs) -> Result<String, Failure> {
     row("the record", days, record);
     row("a disk for it, a quarter of it free", days, record * RESERVE);
     row("the same as files of JSON", days, measured.json * daily * f64::from(days));
-    let retain = match bodies_days < days {
-        true => format!("--retain CLUSTER={days}d,bodies={bodies_days}d"),
-        false => format!("--retain CLUSTER={days}d"),
-    };
+    let bodies = if bodies_days < days { format!(",bodies={bodies_days}d") } else { String::new() };
+    let retain = format!("--retain CLUSTER={days}d{bodies}");
     Ok(format!(
         "{}\nwhodid serve {retain}\n\nkube-apiserver, for {} hours without whodid:\n{}",
         table.print(true),
@@ -84,7 +82,12 @@ fn storage(args: &StorageArgs) -> Result<String, Failure> {
 }
 
 /// The flags of a log that reaches so many hours back.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts of files")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "counts of files"
+)]
 fn log_flags(bytes_per_second: f64, hours: u32) -> String {
     const MIB: f64 = 1_048_576.0;
     let needed = bytes_per_second * f64::from(hours) * 3_600.0 / MIB;

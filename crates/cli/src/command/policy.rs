@@ -48,14 +48,12 @@ fn policy(path: &Path, version: Version) -> Result<Policy, Failure> {
     let line = |finding: &whodid_policy::Finding| {
         format!("{}:{}: {}: {}", path.display(), finding.at, finding.severity, finding.what)
     };
-    match loaded.policy {
-        Some(policy) => {
-            loaded.findings.iter().for_each(|finding| say!("{}", line(finding)));
-            Ok(policy)
-        }
-        None => {
-            let errors = loaded.findings.iter().filter(|f| f.severity == Severity::Error);
-            Err(Failure::Usage(errors.map(line).collect::<Vec<_>>().join("\n")))
-        }
+    let Some(policy) = loaded.policy else {
+        let errors = loaded.findings.iter().filter(|f| f.severity == Severity::Error);
+        return Err(Failure::Usage(errors.map(line).collect::<Vec<_>>().join("\n")));
+    };
+    for finding in &loaded.findings {
+        say!("{}", line(finding));
     }
+    Ok(policy)
 }

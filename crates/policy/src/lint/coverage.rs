@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::{Findings, spelling};
-use crate::model::{At, Level, Policy, Rule, Stage};
+use whodid_event::Stage;
+
+use crate::model::{At, Level, Policy, Rule};
 use crate::request::{Request, Target};
 
 /// Bodies with secrets: the resource, the verb, and from which level on they are recorded.

@@ -4,7 +4,9 @@
 use whodid_event::resource;
 
 use super::Findings;
-use crate::model::{GroupResources, Level, Placed, Rule, Stage};
+use whodid_event::Stage;
+
+use crate::model::{GroupResources, Level, Placed, Rule};
 use crate::witness::VERBS;
 
 /// Verbs of requests for paths, besides those for resources.

@@ -4,8 +4,11 @@ use whodid_policy::{Severity, Version, load};
 
 const HEAD: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\n";
 
+/// A code, a line and a column.
+type Found = (&'static str, usize, usize);
+
 /// A text, the release, and what is found in it: code, line and column.
-const CASES: [(&str, u32, &[(&str, usize, usize)]); 34] = [
+const CASES: [(&str, u32, &[Found]); 34] = [
     ("rules:\n- level: Metadata\n", 36, &[]),
     ("rules:\n- level: metadata\n", 36, &[("level-unsupported", 4, 10)]),
     ("rules:\n- level: ''\n", 36, &[("level-unsupported", 4, 10)]),

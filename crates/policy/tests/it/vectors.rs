@@ -9,7 +9,7 @@ use crate::policy;
 /// Rules, a request as `VERB TARGET [NAME] [-n NAMESPACE]`, and the level; `-` where no rule
 /// matches.
 const LEVELS: [(u32, &str, &str, &str); 28] = [
-    (1, r#"[{level: Metadata, resources: [{resources: [pods]}]}]"#, "get pods/log p -n d", "-"),
+    (1, r"[{level: Metadata, resources: [{resources: [pods]}]}]", "get pods/log p -n d", "-"),
     (
         2,
         r#"[{level: Metadata, resources: [{resources: ["pods/*"]}]}]"#,
@@ -44,13 +44,13 @@ const LEVELS: [(u32, &str, &str, &str); 28] = [
     (8, r#"[{level: Metadata, resources: [{group: ""}]}]"#, "get pods/exec p -n d", "Metadata"),
     (
         9,
-        r#"[{level: Metadata, resources: [{resources: [configmaps], resourceNames: [cm1]}]}]"#,
+        r"[{level: Metadata, resources: [{resources: [configmaps], resourceNames: [cm1]}]}]",
         "create configmaps -n d",
         "-",
     ),
     (
         10,
-        r#"[{level: Metadata, resources: [{resources: [configmaps], resourceNames: [cm1]}]}]"#,
+        r"[{level: Metadata, resources: [{resources: [configmaps], resourceNames: [cm1]}]}]",
         "watch configmaps cm1 -n d",
         "Metadata",
     ),
@@ -62,7 +62,7 @@ const LEVELS: [(u32, &str, &str, &str); 28] = [
     ),
     (
         12,
-        r#"[{level: Metadata, resources: [{resources: [pods], resourceNames: [p]}]}]"#,
+        r"[{level: Metadata, resources: [{resources: [pods], resourceNames: [p]}]}]",
         "get pods/log p -n d",
         "-",
     ),
@@ -71,13 +71,13 @@ const LEVELS: [(u32, &str, &str, &str); 28] = [
     (15, r#"[{level: Metadata, namespaces: [""]}]"#, "get /healthz", "-"),
     (
         16,
-        r#"[{level: Metadata, namespaces: [kube-system]}]"#,
+        r"[{level: Metadata, namespaces: [kube-system]}]",
         "get namespaces kube-system",
         "Metadata",
     ),
     (
         17,
-        r#"[{level: Metadata, resources: [{resources: [pods]}], namespaces: [a]}]"#,
+        r"[{level: Metadata, resources: [{resources: [pods]}], namespaces: [a]}]",
         "list pods",
         "-",
     ),
@@ -91,7 +91,7 @@ const LEVELS: [(u32, &str, &str, &str); 28] = [
         "Metadata",
     ),
     (22, r#"[{level: Metadata, nonResourceURLs: ["*"]}]"#, "get pods p -n d", "-"),
-    (23, r#"[{level: Metadata, users: [ann]}]"#, "anonymous get pods p -n d", "-"),
+    (23, r"[{level: Metadata, users: [ann]}]", "anonymous get pods p -n d", "-"),
     (
         24,
         r#"[{level: None, users: ["system:*"]}, {level: Metadata}]"#,
@@ -100,20 +100,20 @@ const LEVELS: [(u32, &str, &str, &str); 28] = [
     ),
     (
         25,
-        r#"[{level: None, users: [ann], userGroups: [ops]}, {level: Metadata}]"#,
+        r"[{level: None, users: [ann], userGroups: [ops]}, {level: Metadata}]",
         "get pods p -n d",
         "Metadata",
     ),
     (26, r#"[{level: Metadata, verbs: ["*"]}]"#, "get pods p -n d", "-"),
     (
         27,
-        r#"[{level: Metadata, verbs: [create], resources: [{resources: [pods/exec]}]}]"#,
+        r"[{level: Metadata, verbs: [create], resources: [{resources: [pods/exec]}]}]",
         "get pods/exec p -n d",
         "-",
     ),
     (
         28,
-        r#"[{level: None, resources: [{resources: [events]}]}, {level: Metadata}]"#,
+        r"[{level: None, resources: [{resources: [events]}]}, {level: Metadata}]",
         "create events.events.k8s.io -n d",
         "Metadata",
     ),

@@ -60,6 +60,9 @@ fn remedy(plugin: &str) -> &'static str {
     }
 }
 
+/// What waits in a queue of the API server's is on its way.
+const ON_ITS_WAY: f64 = 20_000.0;
+
 /// What metrics say about loss.
 #[expect(clippy::cast_precision_loss, reason = "counters are floating point")]
 pub fn checks(metrics: Option<&Metrics>, stored: u64) -> Vec<Check> {
@@ -85,8 +88,6 @@ pub fn checks(metrics: Option<&Metrics>, stored: u64) -> Vec<Check> {
             format!("{} requests were refused as they could not be recorded", metrics.rejected);
         checks.push(Check::fail("rejected", what, "blocking-strict needs a backend that answers"));
     }
-    // What waits in its queue is on its way.
-    const ON_ITS_WAY: f64 = 20_000.0;
     if stored as f64 + ON_ITS_WAY < events {
         let what =
             format!("this API server made {events} events since it started, {stored} are stored");

@@ -47,7 +47,9 @@ pub async fn run(args: &SimulateArgs) -> Result<(), Failure> {
         return Err(Failure::NothingFound("there is no traffic in the record to simulate".into()));
     }
     let mut simulation = Simulation::new(&policy);
-    groups.iter().for_each(|group| simulation.add(&policy, &group.traffic()));
+    for group in &groups {
+        simulation.add(&policy, &group.traffic());
+    }
     let report = Report { policy: &policy, simulation: &simulation, days, args };
     Ok(print(&match args.output {
         PolicyFormat::Text => report.text(),

@@ -35,7 +35,7 @@ pub struct Group {
     user: Option<String>,
     groups: Vec<String>,
     verb: String,
-    api_group: String,
+    api: String,
     resource: Option<String>,
     subresource: String,
     namespace: String,
@@ -54,7 +54,7 @@ impl Group {
     pub fn traffic(&self) -> Traffic<'_> {
         let target = match &self.resource {
             Some(resource) => Target::Resource {
-                group: &self.api_group,
+                group: &self.api,
                 resource,
                 subresource: &self.subresource,
                 namespace: &self.namespace,
@@ -108,15 +108,15 @@ fn group(row: Vec<Option<String>>) -> Option<Group> {
     let user = text().filter(|user| !user.is_empty());
     let groups = text().unwrap_or_default();
     let mut string = || text().unwrap_or_default();
-    let (verb, api_group, resource) = (string(), string(), string());
+    let (verb, api, resource) = (string(), string(), string());
     let (subresource, namespace, name, path) = (string(), string(), string(), string());
-    let (stage, level) = (Stage::of(&string())?, Level::of(&string())?);
+    let (stage, level) = (Stage::from_name(&string())?, Level::of(&string())?);
     let mut number = || string().parse().unwrap_or(0);
     Some(Group {
         user,
         groups: groups.split('\n').filter(|group| !group.is_empty()).map(str::to_owned).collect(),
         verb,
-        api_group,
+        api,
         resource: Some(resource).filter(|resource| !resource.is_empty()),
         subresource,
         namespace,
