@@ -156,11 +156,13 @@ fn report(
         println!("{count:>7}        {branch}");
     }
     println!(
-        "\n{} policies, {} requests to each, {} events predicted and {} found; {} differences",
+        "\n{} policies, {} requests to each, {} events predicted and {} found, {} of them without \
+         the managedFields that there were; {} differences",
         judged.policies,
         requests::all().len(),
         judged.predicted,
         judged.found,
+        judged.without_managed,
         judged.differences.len()
     );
     for difference in judged.differences.iter().take(10) {
@@ -173,6 +175,10 @@ fn report(
     }
     ensure!(judged.policies >= POLICIES_MIN.min(args.policies), "too few policies");
     ensure!(requests::all().len() >= REQUESTS_MIN, "too few requests");
+    let managed = args.policies < POLICIES_MIN
+        || args.broken == Some(Break::ManagedFields)
+        || judged.without_managed >= BRANCH_MIN;
+    ensure!(managed, "managedFields were left out of too few events");
     let rare: Vec<_> = branches.0.iter().filter(|(_, count)| **count < BRANCH_MIN).collect();
     ensure!(args.policies < POLICIES_MIN || rare.is_empty(), "too seldom: {rare:?}");
     ensure!(faults == 0, "{faults} faults");

@@ -124,7 +124,7 @@ impl Answer {
     ///
     /// # Errors
     /// The record cannot be read, or the statement needs more memory than it may have.
-    pub fn next(&mut self) -> BoxFuture<'_, Result<Option<RecordBatch>>> {
+    pub fn batch(&mut self) -> BoxFuture<'_, Result<Option<RecordBatch>>> {
         Box::pin(async move {
             if self.cut.is_some() {
                 return Ok(None);

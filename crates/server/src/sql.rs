@@ -100,7 +100,7 @@ async fn written(
 ) -> whodid_engine::Result<()> {
     let out = Out::default();
     let mut sink = Sink::new(format, &answer.schema(), Box::new(out.clone()))?;
-    while let Some(batch) = answer.next().await? {
+    while let Some(batch) = answer.batch().await? {
         sink.write(&batch)?;
         if parts.send(Ok(out.take())).await.is_err() {
             return Ok(());

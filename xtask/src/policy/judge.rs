@@ -97,6 +97,8 @@ pub(super) struct Judged {
     pub(super) policies: usize,
     pub(super) predicted: usize,
     pub(super) found: usize,
+    /// Events out of whose bodies managedFields have to be left.
+    pub(super) without_managed: u64,
     pub(super) differences: Vec<String>,
 }
 
@@ -141,6 +143,11 @@ impl Judged {
             let there = all.get(&number).map(Vec::as_slice).unwrap_or_default();
             let mut expected: Vec<Seen> =
                 there.iter().filter_map(|event| predict(policy, request, event, broken)).collect();
+            // With the fields said to stay, it is another event.
+            let other = Some(Break::ManagedFields);
+            let kept = there.iter().filter_map(|event| predict(policy, request, event, other));
+            let differs = kept.zip(&expected).filter(|(kept, left)| kept != *left);
+            self.without_managed += differs.count() as u64;
             let found = log.get(&number).map(Vec::as_slice).unwrap_or_default();
             let mut found: Vec<Seen> = found
                 .iter()

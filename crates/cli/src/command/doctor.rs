@@ -167,7 +167,7 @@ async fn ask(args: &DoctorArgs, statement: &str) -> Result<Vec<Option<String>>, 
     let snapshot = whodid_store::Reader::open_dir(&args.store.dir())?.snapshot().await?;
     let limits = Limits { rows: Some(1), time: Duration::from_mins(5), memory: 1 << 30 };
     let mut answer = sql(&snapshot, &Cache::default(), statement, limits).await?;
-    let Some(batch) = answer.next().await? else { return Ok(Vec::new()) };
+    let Some(batch) = answer.batch().await? else { return Ok(Vec::new()) };
     Ok(texts(&batch)?.into_iter().next().unwrap_or_default())
 }
 

@@ -78,7 +78,7 @@ async fn table(answer: &mut Answer, has_headers: bool) -> Result<(), Failure> {
     let titles: Vec<String> =
         answer.schema().fields().iter().map(|field| field.name().to_uppercase()).collect();
     let mut table = Table::new(titles);
-    while let Some(batch) = answer.next().await? {
+    while let Some(batch) = answer.batch().await? {
         for row in texts(&batch)? {
             let shown = |text: Option<String>| cell(text.as_deref().unwrap_or(NONE));
             table.row(row.into_iter().map(shown).collect());
@@ -90,7 +90,7 @@ async fn table(answer: &mut Answer, has_headers: bool) -> Result<(), Failure> {
 async fn write(answer: &mut Answer, format: Format) -> Result<(), Failure> {
     let out = std::io::BufWriter::new(std::io::stdout());
     let mut sink = Sink::new(format, &answer.schema(), Box::new(out))?;
-    while let Some(batch) = answer.next().await? {
+    while let Some(batch) = answer.batch().await? {
         sink.write(&batch)?;
     }
     sink.finish()?;

@@ -85,7 +85,7 @@ pub async fn read(
     for statement in [groups(scope, policies), span(scope)] {
         let mut answer = sql(&snapshot, &cache, &statement, limits).await?;
         let mut found = Vec::new();
-        while let Some(batch) = answer.next().await? {
+        while let Some(batch) = answer.batch().await? {
             found.extend(texts(&batch)?);
         }
         if answer.cut().is_some() {
