@@ -1,10 +1,10 @@
 //! The tasks of this repository: `cargo xtask test` runs everything that has to be green before a
 //! commit; `e2e` and `oracles` are parts of it by themselves, a real control plane and verifiers
-//! that others wrote; `fuzz` looks longer for input that breaks a parser, `bench` and `load`
-//! measure, `soak` kills, `tamper` forges.
+//! that others wrote; `policy` asks a real API server what its policies record; `fuzz` looks longer
+//! for input that breaks a parser, `bench` and `load` measure, `soak` kills, `tamper` forges.
 //!
-//! Of the product's crates it depends on `whodid_tlog` only, which is small: so it compiles in
-//! seconds.
+//! Of the product's crates it depends on `whodid_policy` and `whodid_tlog` only, which are small: so
+//! it compiles in seconds.
 
 #![allow(
     clippy::disallowed_methods,

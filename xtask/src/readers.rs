@@ -97,8 +97,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 /// What `whodid sql` answers.
 fn ours(record: &Record, sql: &str) -> anyhow::Result<Vec<Vec<String>>> {
-    // Names of columns are ours to give: two may not be the same.
-    let (_, printed) = record.run(&["sql", sql, "--limit", "0", "-o", "csv", "--no-headers"])?;
+    let (_, printed) = record.run(&["sql", sql, "--limit", "0", "-o", "csv"])?;
+    // The first line has the names of the columns.
     let rows = printed.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect());
     let mut rows: Vec<Vec<String>> = rows.collect();
     rows.sort();

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::{Level, Policy};
-use crate::request::{Request, Target};
+use crate::ordinary;
 use crate::version::Version;
 
 /// kube-apiserver's flags about auditing, without the dashes.
@@ -202,15 +202,8 @@ fn flag(flags: &Flags, name: &str, least: u64, version: Version) -> (Outcome, St
 }
 
 fn missing(policy: &Policy) -> Vec<String> {
-    let is_missing = |(verb, kind): &(&'static str, &'static str)| {
-        let name = if *verb == "create" { "" } else { "example" };
-        let target = Target::parse(kind).map(|target| target.at("default", name));
-        target.is_ok_and(|target| {
-            let groups = vec!["system:authenticated"];
-            let request = Request { user: Some("jane"), groups, verb, target };
-            policy.decide(&request).level == Level::None
-        })
-    };
-    let missing = CONCERNS.iter().copied().filter(is_missing);
+    let is_missing =
+        |(verb, kind): &(&str, &str)| ordinary::decide(policy, verb, kind).level == Level::None;
+    let missing = CONCERNS.iter().filter(|concern| is_missing(concern));
     missing.map(|(verb, kind)| format!("{verb} {kind}")).collect()
 }

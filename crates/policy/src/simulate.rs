@@ -6,7 +6,31 @@ use std::collections::BTreeMap;
 use whodid_event::Stage;
 
 use crate::model::{Level, Policy};
+use crate::ordinary;
 use crate::request::{Request, Target};
+
+/// What is asked in an incident, and the request that has to be recorded for it, at which level.
+const QUESTIONS: [(&str, &str, &str, Level); 9] = [
+    ("who ran what in a pod", "get", "pods/exec", Level::Metadata),
+    ("who read secrets", "get", "secrets", Level::Metadata),
+    ("who deleted a namespace", "delete", "namespaces", Level::Metadata),
+    ("who changed roles and bindings", "patch", "clusterrolebindings", Level::Metadata),
+    ("which role a binding gave", "create", "clusterrolebindings", Level::Request),
+    ("what a change of a deployment was", "patch", "deployments", Level::Request),
+    ("which image a pod was made with", "create", "pods", Level::Request),
+    ("who listed what", "list", "pods", Level::Metadata),
+    ("who issued tokens", "create", "serviceaccounts/token", Level::Metadata),
+];
+
+/// Questions about somebody whom no rule names that cannot be answered with a policy.
+pub fn unanswered(policy: &Policy) -> Vec<String> {
+    let is_lost = |(_, verb, kind, least): &(&str, &str, &str, Level)| {
+        let decision = ordinary::decide(policy, verb, kind);
+        decision.level < *least || !decision.records(Stage::ResponseComplete)
+    };
+    let lost = QUESTIONS.into_iter().filter(is_lost);
+    lost.map(|(what, verb, kind, least)| format!("{what} (`{verb} {kind}` at {least})")).collect()
+}
 
 /// Events that were recorded of requests that are alike to every rule.
 #[derive(Clone, Debug, PartialEq, Eq)]

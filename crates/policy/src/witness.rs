@@ -19,6 +19,14 @@ pub(crate) const VERBS: [&str; 8] =
 /// The verbs of other requests: HTTP's methods.
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
+/// Names for what no rule names: the first that really none does.
+const USERS: [&str; 4] = ["jane", "somebody", "somebody-else", "another-user"];
+const NAMESPACES: [&str; 4] = ["default", "somewhere", "elsewhere", "another-namespace"];
+const GROUPS: [&str; 4] = ["example.com", "example.org", "example.net", "another.example"];
+const PLURALS: [&str; 4] = ["widgets", "gadgets", "gizmos", "doodads"];
+const SUBRESOURCES: [&str; 4] = ["extra", "other", "further", "another"];
+const NAMES: [&str; 4] = ["example", "some-name", "some-other-name", "another-name"];
+
 /// What came of looking.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Search<'p> {
@@ -63,7 +71,21 @@ pub(crate) fn search<'p>(
             }
         }
     }
-    Search::Impossible
+    if values.is_complete { Search::Impossible } else { Search::GaveUp }
+}
+
+/// Somebody whom no rule names; `None` if all names are taken.
+pub(crate) fn stranger<'p>(rules: impl Iterator<Item = &'p Rule>) -> Option<&'static str> {
+    let named: Vec<&str> = rules.flat_map(|rule| texts(&rule.users)).collect();
+    fresh(&USERS, &named)
+}
+
+fn fresh(pool: &[&'static str], named: &[&str]) -> Option<&'static str> {
+    pool.iter().find(|value| !named.contains(value)).copied()
+}
+
+fn texts(list: &[Placed<String>]) -> impl Iterator<Item = &str> {
+    list.iter().map(|text| text.value.as_str())
 }
 
 /// Whether the API server can have seen it so: what is created has no name in its URL.
@@ -88,51 +110,67 @@ struct Values<'p> {
     verbs: Vec<&'p str>,
     methods: Vec<&'p str>,
     targets: Vec<Target<'p>>,
+    /// Whether there is, in every field, a value that no rule names.
+    is_complete: bool,
 }
+
+/// A field of rules that is compared as it stands.
+type Field = for<'r> fn(&'r Rule) -> &'r Vec<Placed<String>>;
 
 impl<'p> Values<'p> {
     fn of(matching: &[&'p Rule], others: &[&'p Rule]) -> Self {
-        let strings = |field: for<'r> fn(&'r Rule) -> &'r Vec<Placed<String>>,
-                       fresh: &[&'p str]| {
-            candidates(matching, others, field, fresh)
-        };
         let verbs = |known: &[&'static str]| {
-            let mut verbs = strings(|rule| &rule.verbs, known);
-            verbs.retain(|verb| known.contains(verb));
+            // There are no others: none has to be made up.
+            let mut verbs = candidates(matching, others, |rule| &rule.verbs, None);
+            verbs.extend(known);
+            let is_asked = |verb: &&str| {
+                let allows = |rule: &&Rule| {
+                    rule.verbs.is_empty() || texts(&rule.verbs).any(|named| named == *verb)
+                };
+                known.contains(verb) && matching.iter().all(allows)
+            };
+            verbs.retain(is_asked);
+            dedup(&mut verbs);
             verbs
         };
+        let named = |field: Field| -> Vec<&'p str> {
+            matching.iter().chain(others).flat_map(|rule| texts(field(rule))).collect()
+        };
+        let user = fresh(&USERS, &named(|rule| &rule.users));
+        let namespace = fresh(&NAMESPACES, &named(|rule| &rule.namespaces));
+        let mut namespaces = candidates(matching, others, |rule| &rule.namespaces, namespace);
+        if matching.iter().all(|rule| rule.namespaces.is_empty()) {
+            namespaces.push("");
+            dedup(&mut namespaces);
+        }
+        let names = candidates(matching, others, |rule| &rule.users, user);
+        let (targets, has_strangers) = targets(matching, others, &namespaces);
         Values {
-            users: users(&strings(|rule| &rule.users, &["jane"]), &memberships(matching, others)),
+            users: users(&names, &memberships(matching, others)),
             verbs: verbs(&VERBS),
             methods: verbs(&METHODS),
-            targets: targets(matching, others, &strings(|rule| &rule.namespaces, &["default", ""])),
+            targets,
+            is_complete: user.is_some() && namespace.is_some() && has_strangers,
         }
     }
 }
 
-/// The values of a field: what a rule that has to match names, or else values that none names and
+/// The values of a field: what all rules that have to match name, or else one that none names and
 /// then those that others name.
 fn candidates<'p>(
     matching: &[&'p Rule],
     others: &[&'p Rule],
-    field: for<'r> fn(&'r Rule) -> &'r Vec<Placed<String>>,
-    fresh: &[&'p str],
+    field: Field,
+    fresh: Option<&'static str>,
 ) -> Vec<&'p str> {
-    let named = |rule: &&'p Rule| field(rule).iter().map(|text| text.value.as_str());
     let restricting: Vec<&&Rule> = matching.iter().filter(|rule| !field(rule).is_empty()).collect();
-    let mut values: Vec<&str> = if let Some(first) = restricting.first() {
-        named(first).collect()
-    } else {
-        let others: Vec<&str> = others.iter().flat_map(named).collect();
-        let is_fresh = |value: &&&str| !others.contains(value);
-        let (fresh, known): (Vec<&str>, Vec<&str>) =
-            fresh.iter().partition(|value| is_fresh(value));
-        [fresh, known, others].concat()
+    let mut values: Vec<&str> = match restricting.first() {
+        Some(first) => texts(field(first)).collect(),
+        None => {
+            fresh.into_iter().chain(others.iter().flat_map(|rule| texts(field(rule)))).collect()
+        }
     };
-    let all_name = |value: &&str| {
-        restricting.iter().all(|rule| field(rule).iter().any(|text| text.value == *value))
-    };
-    values.retain(all_name);
+    values.retain(|value| restricting.iter().all(|rule| texts(field(rule)).any(|t| t == *value)));
     dedup(&mut values);
     values
 }
@@ -184,11 +222,12 @@ fn targets<'p>(
     matching: &[&'p Rule],
     others: &[&'p Rule],
     namespaces: &[&'p str],
-) -> Vec<Target<'p>> {
-    let mut targets = Vec::new();
+) -> (Vec<Target<'p>>, bool) {
+    let (mut targets, mut has_strangers) = (Vec::new(), true);
     let is_about = |is: fn(&Rule) -> bool| matching.iter().any(|rule| is(rule));
     if !is_about(|rule| !rule.non_resource_urls.is_empty()) {
-        let (resources, names) = resources(matching, others);
+        let (resources, names, has) = resources(matching, others);
+        has_strangers = has;
         for (group, resource, subresource) in resources {
             for name in &names {
                 for namespace in namespaces {
@@ -204,27 +243,43 @@ fn targets<'p>(
         targets.extend(paths(matching, others));
     }
     dedup(&mut targets);
-    targets
+    (targets, has_strangers)
 }
 
 type Resources<'p> = Vec<(&'p str, &'p str, &'p str)>;
 
-/// Groups with resources and subresources that fit the rules that have to match, and names.
-fn resources<'p>(matching: &[&'p Rule], others: &[&'p Rule]) -> (Resources<'p>, Vec<&'p str>) {
+/// Groups with resources and subresources that fit the rules that have to match, names, and whether
+/// each has one that no rule names.
+fn resources<'p>(
+    matching: &[&'p Rule],
+    others: &[&'p Rule],
+) -> (Resources<'p>, Vec<&'p str>, bool) {
     let all = || matching.iter().chain(others).flat_map(|rule| &rule.resources);
-    let specs = || all().flat_map(|entry| &entry.resources).map(|spec| spec.value.as_str());
-    let mut groups: Vec<&str> = vec!["example.com", ""];
-    groups.extend(all().map(|entry| entry.group.as_str()).filter(|group| *group != "*"));
-    let mut plurals: Vec<&str> = vec!["widgets", "pods"];
-    let mut subs: Vec<&str> = vec!["", "extra"];
-    for spec in specs().filter(|spec| *spec != "*") {
+    let mut groups: Vec<&str> = all().map(|entry| entry.group.as_str()).collect();
+    let mut names: Vec<&str> = all().flat_map(|entry| texts(&entry.names)).collect();
+    let (mut plurals, mut subs) = (Vec::new(), Vec::new());
+    for spec in all().flat_map(|entry| texts(&entry.resources)).filter(|spec| *spec != "*") {
         let (plural, sub) = spec.split_once('/').unwrap_or((spec, ""));
-        plurals.extend(Some(plural).filter(|plural| *plural != "*"));
-        subs.extend(Some(sub).filter(|sub| *sub != "*"));
+        plurals.push(plural);
+        subs.push(sub);
     }
-    let mut names: Vec<&str> = vec!["example", ""];
-    names.extend(all().flat_map(|entry| &entry.names).map(|name| name.value.as_str()));
-    [&mut groups, &mut plurals, &mut subs, &mut names].into_iter().for_each(dedup);
+    // Those that no rule names first, then what most have.
+    let fields = [
+        (&mut groups, &GROUPS, Some("")),
+        (&mut plurals, &PLURALS, Some("pods")),
+        (&mut subs, &SUBRESOURCES, Some("")),
+        (&mut names, &NAMES, Some("")),
+    ];
+    let mut has_strangers = true;
+    for (values, pool, usual) in fields {
+        let stranger = fresh(pool, values);
+        has_strangers &= stranger.is_some();
+        values.retain(|value| *value != "*");
+        values.splice(0..0, stranger.into_iter().chain(usual));
+        dedup(values);
+    }
+    // A resource alone comes before its subresources.
+    subs.sort_by_key(|sub| !sub.is_empty());
     let fits = |rule: &&'p Rule, (group, plural, sub): (&str, &str, &str)| {
         rule.resources.is_empty()
             || rule.resources.iter().any(|entry| {
@@ -244,18 +299,35 @@ fn resources<'p>(matching: &[&'p Rule], others: &[&'p Rule]) -> (Resources<'p>, 
             }
         }
     }
-    (found, names)
+    (found, names, has_strangers)
 }
 
-/// Paths that fit the rules that have to match; a prefix stands for itself and for what begins so.
+/// Paths that fit the rules that have to match; a prefix stands for itself, and for what begins so
+/// and with no longer one.
 fn paths<'p>(matching: &[&'p Rule], others: &[&'p Rule]) -> Vec<Target<'p>> {
-    let all = matching.iter().chain(others).flat_map(|rule| &rule.non_resource_urls);
-    let mut paths: Vec<Cow<'_, str>> = vec!["/elsewhere".into()];
-    for url in all {
+    let all = || matching.iter().chain(others).flat_map(|rule| texts(&rule.non_resource_urls));
+    let longest = all().map(str::len).max().unwrap_or(0);
+    // With longer and longer ends, until no rule names a part of it.
+    let below = |prefix: &str| -> Cow<'p, str> {
+        let is_named = |path: &str| {
+            let names = |url: &str| {
+                let named = url.strip_suffix('*').unwrap_or(url);
+                named.len() > prefix.len() && (url == path || path.starts_with(named))
+            };
+            all().any(names)
+        };
+        let mut path = format!("{prefix}elsewhere");
+        while is_named(&path) && path.len() < prefix.len() + longest + 16 {
+            path = format!("{prefix}~{}", path.get(prefix.len()..).unwrap_or_default());
+        }
+        path.into()
+    };
+    let mut paths: Vec<Cow<'_, str>> = vec![below("/")];
+    for url in all() {
         match url.strip_suffix('*') {
             Some("") => {}
-            Some(prefix) => paths.extend([prefix.into(), format!("{prefix}/more").into()]),
-            None => paths.push(url.value.as_str().into()),
+            Some(prefix) => paths.extend([prefix.into(), below(prefix)]),
+            None => paths.push(url.into()),
         }
     }
     let fits = |rule: &&Rule, path: &str| {

@@ -8,6 +8,7 @@ use serde_json::json;
 use whodid_engine::sql::{Limits, sql, texts};
 use whodid_engine::{Cache, ClusterStatus};
 use whodid_policy::Flags;
+use whodid_store::Snapshot;
 
 use super::{now, open, policy};
 use crate::args::{DoctorArgs, PolicyFormat};
@@ -68,15 +69,16 @@ pub async fn run(args: &DoctorArgs) -> Result<(), Failure> {
     let sources: Vec<ClusterStatus> =
         engine.status().await?.into_iter().filter(is_wanted).collect();
     checks.push(arriving(&sources));
-    checks.extend(clocks(args).await?);
-    checks.extend(raw(args).await?);
+    let snapshot = engine.snapshot();
+    checks.extend(clocks(snapshot, args).await?);
+    checks.extend(raw(snapshot, args).await?);
     checks.push(in_force(args).await?);
     let metrics = args.metrics.as_deref().map(read).transpose()?;
     let metrics = metrics.as_deref().map(Metrics::parse);
     let stored = sources.iter().map(|source| source.events - source.duplicates).sum();
     checks.extend(metrics::checks(metrics.as_ref(), stored));
     let found = args.flags.as_deref().map(read).transpose()?.map(|text| Flags::find(&text));
-    let largest = largest(args).await?;
+    let largest = largest(snapshot, args).await?;
     let version = args.version.kubernetes_version;
     checks.extend(flags::checks(found.as_ref(), largest, version));
     checks.push(flags::outage(found.as_ref(), args.log_dir.as_deref(), version));
@@ -163,10 +165,9 @@ fn arriving(sources: &[ClusterStatus]) -> Check {
 }
 
 /// The cells of the first row of an answer.
-async fn ask(args: &DoctorArgs, statement: &str) -> Result<Vec<Option<String>>, Failure> {
-    let snapshot = whodid_store::Reader::open_dir(&args.store.dir())?.snapshot().await?;
+async fn ask(snapshot: &Snapshot, statement: &str) -> Result<Vec<Option<String>>, Failure> {
     let limits = Limits { rows: Some(1), time: Duration::from_mins(5), memory: 1 << 30 };
-    let mut answer = sql(&snapshot, &Cache::default(), statement, limits).await?;
+    let mut answer = sql(snapshot, &Cache::default(), statement, limits).await?;
     let Some(batch) = answer.batch().await? else { return Ok(Vec::new()) };
     Ok(texts(&batch)?.into_iter().next().unwrap_or_default())
 }
@@ -179,7 +180,7 @@ fn of_cluster(args: &DoctorArgs) -> String {
 }
 
 /// How far the API servers' clocks are from ours, and how long events take.
-async fn clocks(args: &DoctorArgs) -> Result<Vec<Check>, Failure> {
+async fn clocks(snapshot: &Snapshot, args: &DoctorArgs) -> Result<Vec<Check>, Failure> {
     let lag = "(extract(epoch FROM received) - extract(epoch FROM stage_timestamp))";
     let statement = format!(
         "SELECT CAST(min({lag}) AS double), CAST(approx_percentile_cont(0.5) WITHIN GROUP (ORDER \
@@ -189,7 +190,7 @@ async fn clocks(args: &DoctorArgs) -> Result<Vec<Check>, Failure> {
         of_cluster(args),
         now() - 3_600 * 1_000_000,
     );
-    let row = ask(args, &statement).await?;
+    let row = ask(snapshot, &statement).await?;
     let mut numbers = row.into_iter().map(|cell| cell.and_then(|text| text.parse::<f64>().ok()));
     let (least, usual) = (numbers.next().flatten(), numbers.next().flatten());
     let (Some(least), Some(usual)) = (least, usual) else {
@@ -219,13 +220,13 @@ async fn clocks(args: &DoctorArgs) -> Result<Vec<Check>, Failure> {
 }
 
 /// What came and is no event: gaps in followed logs, and what was not understood.
-async fn raw(args: &DoctorArgs) -> Result<[Check; 2], Failure> {
+async fn raw(snapshot: &Snapshot, args: &DoctorArgs) -> Result<[Check; 2], Failure> {
     let statement = format!(
         "SELECT count(*), count(*) FILTER (WHERE raw_reason LIKE 'a gap:%') FROM events \
           WHERE raw_reason IS NOT NULL AND {}",
         of_cluster(args)
     );
-    let row = ask(args, &statement).await?;
+    let row = ask(snapshot, &statement).await?;
     let mut counts = row.into_iter().map(|cell| cell.and_then(|text| text.parse::<u64>().ok()));
     let mut count = || counts.next().flatten().unwrap_or(0);
     let (all, gaps) = (count(), count());
@@ -268,10 +269,14 @@ async fn in_force(args: &DoctorArgs) -> Result<Check, Failure> {
     })
 }
 
-/// About how long the longest event is, in bytes.
-async fn largest(args: &DoctorArgs) -> Result<u64, Failure> {
-    let statement =
-        format!("SELECT max(octet_length(json)) FROM bodies WHERE {}", of_cluster(args));
-    let longest = ask(args, &statement).await?.into_iter().next().flatten();
+/// About how long the longest event of the last week is, in bytes.
+async fn largest(snapshot: &Snapshot, args: &DoctorArgs) -> Result<u64, Failure> {
+    let statement = format!(
+        "SELECT max(octet_length(json)) FROM bodies WHERE {} AND received >= \
+         to_timestamp_micros({})",
+        of_cluster(args),
+        now() - 7 * 86_400 * 1_000_000
+    );
+    let longest = ask(snapshot, &statement).await?.into_iter().next().flatten();
     Ok(longest.and_then(|text| text.parse().ok()).unwrap_or(0))
 }

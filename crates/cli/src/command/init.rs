@@ -11,7 +11,7 @@ use whodid_policy::Profile;
 use whodid_server::Authority;
 
 use super::credential;
-use crate::args::{InitArgs, InitTarget};
+use crate::args::InitArgs;
 use crate::failure::Failure;
 use crate::output::print;
 
@@ -26,16 +26,15 @@ const SOURCE: &str = "control-plane";
 const NO_TOKEN: &str = "(a token is made when the files are written)";
 
 pub fn run(args: &InitArgs) -> Result<(), Failure> {
-    let plan = match targets::managed(args.target, &args.cluster) {
-        Some(plan) => plan,
-        None => self_managed(args)?,
-    };
-    let readme = plan.readme(&args.cluster);
     if args.dry_run {
+        let plan = plan(args)?;
+        let readme = plan.readme(&args.cluster);
         let shown = |(name, text): (&str, &str)| format!("==> {name}\n{text}\n");
         let files = plan.files.iter().map(|file| shown((file.name, &file.text)));
         return Ok(print(&files.chain([shown(("README.md", &readme))]).collect::<String>())?);
     }
+    check(args)?;
+    // Before a token is made, which nobody would have otherwise.
     let out = args.out.clone().unwrap_or_else(|| format!("whodid-init-{}", args.cluster).into());
     fs::DirBuilder::new().mode(0o700).create(&out).map_err(|error| {
         let hint = match error.kind() {
@@ -44,6 +43,8 @@ pub fn run(args: &InitArgs) -> Result<(), Failure> {
         };
         Failure::Unavailable(format!("{}: {error}{hint}", out.display()))
     })?;
+    let plan = plan(args)?;
+    let readme = plan.readme(&args.cluster);
     for file in &plan.files {
         write(&out.join(file.name), &file.text)?;
     }
@@ -52,17 +53,29 @@ pub fn run(args: &InitArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The plan for a control plane whose flags can be set.
-fn self_managed(args: &InitArgs) -> Result<Plan, Failure> {
-    let url = args.url.as_deref().ok_or_else(|| {
-        Failure::Usage("name with --url where API servers reach whodid, https://HOST:8443".into())
-    })?;
-    if !url.starts_with("https://") {
-        return Err(Failure::Usage(format!("--url {url}: write https://HOST:PORT")));
+/// Where API servers send to, if they can.
+fn check(args: &InitArgs) -> Result<&str, Failure> {
+    match args.url.as_deref() {
+        _ if targets::managed(args.target, &args.cluster).is_some() => Ok(""),
+        None => Err(Failure::Usage(
+            "name with --url where API servers reach whodid, https://HOST:8443".into(),
+        )),
+        Some(url) if !url.starts_with("https://") => {
+            Err(Failure::Usage(format!("--url {url}: write https://HOST:PORT")))
+        }
+        Some(url) => Ok(url.trim_end_matches('/')),
+    }
+}
+
+/// What the target needs; unless nothing is written, a token is made for it.
+fn plan(args: &InitArgs) -> Result<Plan, Failure> {
+    let url = check(args)?;
+    if let Some(plan) = targets::managed(args.target, &args.cluster) {
+        return Ok(plan);
     }
     let profile = Profile::of(&args.profile).map(Profile::text).unwrap_or_default();
     let dir = args.store.dir();
-    let (token, authority) = if args.dry_run || args.target == InitTarget::Openshift {
+    let (token, authority) = if args.dry_run {
         (NO_TOKEN.to_owned(), String::new())
     } else {
         Authority::open(&dir.join("tls"))?;
@@ -73,7 +86,7 @@ fn self_managed(args: &InitArgs) -> Result<Plan, Failure> {
     };
     let setup = Setup {
         cluster: &args.cluster,
-        url: url.trim_end_matches('/'),
+        url,
         token: &token,
         authority: &authority,
         profile: &profile,

@@ -165,10 +165,15 @@ fn init_writes_a_folder_with_steps() {
     assert_eq!(mode & 0o777, 0o600);
     let ran = record.run(&["policy", "lint", &format!("{out}/policy.yaml")]);
     assert_eq!(ran.code, 0, "{}", ran.out);
-    // The token is one that may send, and what is there is not written over.
-    assert!(record.run(&["ingest", "token", "list"]).ok().contains("edge"));
+    // The token is one that may send; what is there is not written over, and no token is made then.
     let again = record.run(&["init", "k3s", "--cluster", "edge", "--url", url, "--out", &out]);
     assert_eq!(again.code, 3, "{}", again.err);
+    let tokens = record.run(&["ingest", "token", "list"]).ok();
+    assert_eq!(tokens.matches("edge").count(), 1, "{tokens}");
+    // OpenShift and managed clouds send nothing, and need no address.
+    let out = path(&record, "openshift");
+    let ran = record.run(&["init", "openshift", "--cluster", "prod", "--out", &out]);
+    assert!(ran.ok().contains("oc patch apiserver"));
 }
 
 #[test]

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use super::{Findings, spelling};
 use whodid_event::Stage;
 
+use super::{Findings, spelling};
 use crate::model::{At, Level, Policy, Rule};
+use crate::ordinary;
 use crate::request::{Request, Target};
+use crate::witness::stranger;
 
 /// Bodies with secrets: the resource, the verb, and from which level on they are recorded.
 const SECRETS: [(&str, &str, Level, &str); 6] = [
@@ -31,9 +33,10 @@ pub(super) fn check(policy: &Policy, findings: &mut Findings) {
 
 /// Whoever the rules tell apart, and somebody that they do not.
 fn identities(policy: &Policy) -> Vec<(&str, Vec<&str>)> {
-    let mut identities = vec![("jane", vec!["system:authenticated"])];
+    let stranger = stranger(policy.rules.iter()).unwrap_or_default();
+    let mut identities = vec![(stranger, vec!["system:authenticated"])];
     for rule in &policy.rules {
-        let user = rule.users.first().map_or("jane", |user| user.value.as_str());
+        let user = rule.users.first().map_or(stranger, |user| user.value.as_str());
         let mut groups = vec!["system:authenticated"];
         groups.extend(rule.user_groups.first().map(|group| group.value.as_str()));
         identities.push((user, groups));
@@ -44,15 +47,12 @@ fn identities(policy: &Policy) -> Vec<(&str, Vec<&str>)> {
 /// What is decided about one kind of request, for everybody and everywhere that rules tell apart:
 /// the levels, each with the rule.
 fn decided(policy: &Policy, verb: &str, kind: &str) -> BTreeSet<(Level, usize)> {
-    let Ok(target) = Target::parse(kind) else { return BTreeSet::new() };
     let named = policy.rules.iter().flat_map(|rule| &rule.namespaces);
     let namespaces: BTreeSet<&str> = named.map(|text| text.value.as_str()).collect();
     let mut decided = BTreeSet::new();
     for (user, groups) in identities(policy) {
         for namespace in namespaces.iter().copied().chain(["default"]) {
-            let name = if verb == "list" || kind == "tokenreviews" { "" } else { "example" };
-            let name = if verb == "create" && !kind.contains('/') { "" } else { name };
-            let target = target.clone().at(namespace, name);
+            let Some(target) = ordinary::target(verb, kind, namespace) else { continue };
             let request = Request { user: Some(user), groups: groups.clone(), verb, target };
             let decision = policy.decide(&request);
             decided.extend(decision.rule.map(|rule| (decision.level, rule)));
@@ -123,8 +123,7 @@ fn noise(policy: &Policy, findings: &mut Findings) {
         (
             "create",
             "events.events.k8s.io",
-            "controllers write events all the time, these in a \
-                                             group of their own",
+            "controllers write events all the time, these in a group of their own",
         ),
     ];
     for (verb, kind, why) in chatter {

@@ -123,6 +123,32 @@ fn a_trap_that_is_overlooked_is_noticed() {
     }
 }
 
+/// Whatever names a policy has, somebody and something has others.
+#[test]
+fn no_rule_is_called_unreachable_for_the_names_of_others() {
+    let pairs = [
+        ("users: [jane]", "userGroups: [ops]"),
+        ("namespaces: [default, \"\"]", "resources: [{resources: [pods]}]"),
+        ("resources: [{group: example.com}, {group: \"\"}]", "namespaces: [shop]"),
+        (
+            "resources: [{resources: [widgets, pods, pods/extra, widgets/extra]}]",
+            "resources: [{group: \"\"}]",
+        ),
+        (
+            "resources: [{resources: [pods], resourceNames: [example, \"\"]}]",
+            "resources: [{resources: [pods]}]",
+        ),
+        ("nonResourceURLs: [/elsewhere]", "nonResourceURLs: [\"*\"]"),
+        ("nonResourceURLs: [/api, /api/*]", "nonResourceURLs: [/api*]"),
+        ("nonResourceURLs: [/api, /api/*, /api~*]", "nonResourceURLs: [/api*]"),
+    ];
+    for (first, second) in pairs {
+        let text = format!("{HEAD}- level: Request\n  {first}\n- level: Metadata\n  {second}\n");
+        let found = found(&text);
+        assert!(found.iter().all(|f| f.code != "unreachable-rule"), "{text}: {found:?}");
+    }
+}
+
 /// A trap beside nothing but good rules is found alone.
 #[test]
 fn good_policies_have_no_findings() {

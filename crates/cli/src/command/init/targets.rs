@@ -52,7 +52,8 @@ impl Plan {
     }
 }
 
-/// The flags, in order; the log's are those that a day's outage needs (`whodid plan storage`).
+/// The flags, in order; those of the log are what the CIS benchmark asks for, and `whodid plan
+/// storage` says what an outage needs.
 fn flags(setup: &Setup<'_>) -> Vec<(&'static str, String)> {
     vec![
         ("audit-policy-file", on_host(setup.host_dir, "policy.yaml")),
@@ -134,7 +135,6 @@ pub fn plan(target: InitTarget, setup: &Setup<'_>) -> Plan {
         InitTarget::Rke2 => rke2(setup),
         InitTarget::Talos => talos(setup),
         InitTarget::Minikube => minikube(setup),
-        InitTarget::Openshift => openshift(setup),
         _ => generic(setup),
     }
 }
@@ -378,42 +378,11 @@ fn minikube(setup: &Setup<'_>) -> Plan {
     }
 }
 
-fn openshift(setup: &Setup<'_>) -> Plan {
-    let text = "\
-apiVersion: config.openshift.io/v1
-kind: APIServer
-metadata:
-  name: cluster
-spec:
-  audit:
-    profile: WriteRequestBodies
-";
-    Plan {
-        title: "OpenShift",
-        files: vec![File { name: "apiserver-patch.yaml", text: text.to_owned() }],
-        steps: vec![
-            "OpenShift takes no policy and no webhook of one's own: it has profiles. With bodies \
-             of writes: `oc patch apiserver cluster --type=merge --patch-file \
-             apiserver-patch.yaml`."
-                .into(),
-            "Follow the logs on every node of the control plane with `whodid ship`, which \
-             `deploy/static-pod` of the repository shows as a pod: \
-             `/var/log/kube-apiserver/audit.log`, and those of `openshift-apiserver`, \
-             `oauth-apiserver` and `oauth-server` beside it."
-                .into(),
-            format!("For it, make a token: `whodid ingest token create {}`.", setup.cluster),
-            see(setup),
-        ],
-        undo: vec![
-            "`oc patch apiserver cluster --type=merge -p \
-             '{\"spec\":{\"audit\":{\"profile\":\"Default\"}}}'`."
-                .into(),
-        ],
-    }
-}
-
-/// What a managed control plane allows: no policy, no webhook, an export.
+/// What is done where neither a policy nor a webhook can be set.
 pub fn managed(target: InitTarget, cluster: &str) -> Option<Plan> {
+    if target == InitTarget::Openshift {
+        return Some(openshift(cluster));
+    }
     let import = format!("Take them in: `whodid import --cluster {cluster} FILE`.");
     let (title, steps, undo) = match target {
         InitTarget::Eks => (
@@ -473,4 +442,38 @@ pub fn managed(target: InitTarget, cluster: &str) -> Option<Plan> {
         _ => return None,
     };
     Some(Plan { title, files: Vec::new(), steps, undo })
+}
+
+/// It takes neither a policy nor a webhook of one's own: it has profiles, and logs on its nodes.
+fn openshift(cluster: &str) -> Plan {
+    let text = "\
+apiVersion: config.openshift.io/v1
+kind: APIServer
+metadata:
+  name: cluster
+spec:
+  audit:
+    profile: WriteRequestBodies
+";
+    Plan {
+        title: "OpenShift",
+        files: vec![File { name: "apiserver-patch.yaml", text: text.to_owned() }],
+        steps: vec![
+            "OpenShift takes no policy and no webhook of one's own: it has profiles. With bodies \
+             of writes: `oc patch apiserver cluster --type=merge --patch-file \
+             apiserver-patch.yaml`."
+                .into(),
+            "Follow the logs on every node of the control plane with `whodid ship`, which \
+             `deploy/static-pod` of the repository shows as a pod: \
+             `/var/log/kube-apiserver/audit.log`, and those of `openshift-apiserver`, \
+             `oauth-apiserver` and `oauth-server` beside it."
+                .into(),
+            format!("For it, make a token: `whodid ingest token create {cluster}`."),
+        ],
+        undo: vec![
+            "`oc patch apiserver cluster --type=merge -p \
+             '{\"spec\":{\"audit\":{\"profile\":\"Default\"}}}'`."
+                .into(),
+        ],
+    }
 }

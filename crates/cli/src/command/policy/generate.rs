@@ -13,7 +13,7 @@ const SHARE_MIN: f64 = 0.01;
 /// So many rules are proposed.
 const RULES_MAX: usize = 20;
 
-/// The group that every resource of which somebody may want to know is in, whoever reads it.
+/// Resources whose reads are never noise, whoever reads them.
 const SENSITIVE: [&str; 6] =
     ["secrets", "configmaps", "serviceaccounts", "roles", "clusterroles", "tokenreviews"];
 

@@ -4,9 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use whodid_policy::{
-    Level, PROFILES, Policy, Request, Simulation, Stage, Tally, Target, Version, load,
-};
+use whodid_policy::{Level, PROFILES, Policy, Simulation, Tally, Version, load, unanswered};
 use whodid_query::seconds;
 
 use super::policy;
@@ -23,19 +21,6 @@ const STORED: f64 = 0.046;
 
 /// Bytes of a log file once it is rotated and compressed by kube-apiserver (gzip).
 const GZIPPED: f64 = 0.115;
-
-/// What can no longer be answered below a level.
-const QUESTIONS: [(&str, &str, &str, Level); 9] = [
-    ("who ran what in a pod", "get", "pods/exec", Level::Metadata),
-    ("who read secrets", "get", "secrets", Level::Metadata),
-    ("who deleted a namespace", "delete", "namespaces", Level::Metadata),
-    ("who changed roles and bindings", "patch", "clusterrolebindings", Level::Metadata),
-    ("which role a binding gave", "create", "clusterrolebindings", Level::Request),
-    ("what a change of a deployment was", "patch", "deployments", Level::Request),
-    ("which image a pod was made with", "create", "pods", Level::Request),
-    ("who listed what", "list", "pods", Level::Metadata),
-    ("who issued tokens", "create", "serviceaccounts/token", Level::Metadata),
-];
 
 /// `whodid policy simulate`.
 pub async fn run(args: &SimulateArgs) -> Result<(), Failure> {
@@ -123,7 +108,7 @@ impl Report<'_> {
             bytes(self.disk(1.0)),
             bytes(self.disk(GZIPPED)),
         ));
-        let lost = lost(self.policy);
+        let lost = unanswered(self.policy);
         if !lost.is_empty() {
             text.push_str(&format!("\nnot answered with it:\n  {}\n", lost.join("\n  ")));
         }
@@ -180,7 +165,7 @@ impl Report<'_> {
                 "files": self.disk(1.0),
                 "compressed": self.disk(GZIPPED),
             },
-            "unanswered": lost(self.policy),
+            "unanswered": unanswered(self.policy),
             "doubts": self.doubts(),
         })
     }
@@ -192,20 +177,6 @@ fn largest(tallies: &BTreeMap<String, Tally>, limit: usize) -> Vec<(&String, &Ta
     largest.sort_by_key(|(_, tally)| std::cmp::Reverse((tally.bytes, tally.events)));
     largest.truncate(limit);
     largest
-}
-
-/// Questions that somebody without special rights leaves unanswered.
-fn lost(policy: &Policy) -> Vec<String> {
-    let is_lost = |(_, verb, kind, least): &(&str, &str, &str, Level)| {
-        let name = if *verb == "create" && !kind.contains('/') { "" } else { "example" };
-        let Ok(target) = Target::parse(kind) else { return false };
-        let groups = vec!["system:authenticated"];
-        let target = target.at("default", name);
-        let decision = policy.decide(&Request { user: Some("jane"), groups, verb, target });
-        decision.level < *least || !decision.records(Stage::ResponseComplete)
-    };
-    let lost = QUESTIONS.into_iter().filter(is_lost);
-    lost.map(|(what, verb, kind, least)| format!("{what} (`{verb} {kind}` at {least})")).collect()
 }
 
 /// A length of time in the unit that fits.
