@@ -3,8 +3,8 @@
 //! that others wrote; `policy` asks a real API server what its policies record; `fuzz` looks longer
 //! for input that breaks a parser, `bench` and `load` measure, `soak` kills, `tamper` forges.
 //!
-//! Of the product's crates it depends on `whodid_policy` and `whodid_tlog` only, which are small: so
-//! it compiles in seconds.
+//! Of the product's crates it depends on `whodid_policy` and `whodid_tlog` only, which are small:
+//! so it compiles in seconds.
 
 #![allow(
     clippy::disallowed_methods,
