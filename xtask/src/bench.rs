@@ -204,9 +204,10 @@ fn line(first: &str, cells: &[String]) -> String {
 
 fn save(args: &Args, events: u64, calibration: &Calibration, tables: &str) -> anyhow::Result<()> {
     let today = command::output(std::process::Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
+    let asked = if args.large { "--large".to_owned() } else { format!("--events {}", args.events) };
     let text = format!(
-        "# Results\n\n{}, {events} events, seed {}, on 2 cores ({calibration}), by\n\
-         `cargo xtask bench --events {events} --save`.\n\n{tables}\n",
+        "# Results\n\n{}, {events} events, seed {}; {calibration}; by\n\
+         `cargo xtask bench {asked} --save`.\n\n{tables}\n",
         today.trim(),
         args.seed
     );
