@@ -1,7 +1,8 @@
 //! The tasks of this repository: `cargo xtask test` runs everything that has to be green before a
 //! commit; `e2e` and `oracles` are parts of it by themselves, a real control plane and verifiers
 //! that others wrote; `policy` asks a real API server what its policies record; `fuzz` looks longer
-//! for input that breaks a parser, `bench` and `load` measure, `soak` kills, `tamper` forges.
+//! for input that breaks a parser, `bench` and `load` measure, `soak` kills, `tamper` forges,
+//! `package` makes what is installed without a compiler.
 //!
 //! Of the product's crates it depends on `whodid_policy` and `whodid_tlog` only, which are small:
 //! so it compiles in seconds.
@@ -28,6 +29,7 @@ mod fuzz;
 mod load;
 mod measure;
 mod oracles;
+mod package;
 mod policy;
 mod product;
 mod readers;
@@ -47,6 +49,7 @@ enum Task {
     Fuzz(fuzz::Args),
     Load(load::Args),
     Oracles(oracles::Args),
+    Package(package::Args),
     Policy(policy::Args),
     Readers(readers::Args),
     Soak(soak::Args),
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Task::Policy(args) => policy::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Oracles(args) => oracles::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Readers(args) => readers::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Package(args) => package::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Soak(args) => soak::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Tail(args) => tail::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Tamper(args) => tamper::run(&args).map(|()| ExitCode::SUCCESS),

@@ -55,6 +55,13 @@ pub(crate) struct Args {
     program: Option<PathBuf>,
 }
 
+impl Args {
+    /// Setting up alone, as a part of all tests.
+    pub(crate) fn init() -> Args {
+        Args { policies: 0, seed: 1, broken: None, only: Some(Only::Init), program: None }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Only {
     Decisions,

@@ -67,6 +67,12 @@ impl Record {
         measure::run(&mut self.command(args), &self.folder)
     }
 
+    /// The same of a command that may fail; returns what it printed.
+    pub(crate) fn try_run(&self, args: &[&str]) -> anyhow::Result<String> {
+        let output = self.command(args).stderr(Stdio::inherit()).output()?;
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     /// Starts a server on the record; its log goes to `folder/server.log`.
     pub(crate) fn serve(&self, flags: &[&str]) -> anyhow::Result<Server> {
         self.serve_at("127.0.0.1:0", flags)

@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 
 use crate::command::Missing;
 use crate::testbed::build::MINORS;
-use crate::{e2e, oracles, readers};
+use crate::{e2e, oracles, policy, readers};
 
 mod deny;
 mod fmt;
@@ -28,7 +28,7 @@ struct Part {
     run: fn(&Args) -> anyhow::Result<()>,
 }
 
-const PARTS: [Part; 15] = [
+const PARTS: [Part; 16] = [
     Part { name: "fmt", run: |_| fmt::run() },
     Part { name: "tidy", run: |_| tidy::run() },
     Part { name: "layers", run: |_| layers::run() },
@@ -43,6 +43,7 @@ const PARTS: [Part; 15] = [
     Part { name: "readers", run: |_| readers::run(&readers::Args::default()) },
     Part { name: "testbed", run: |args| testbed::run(&args.kubernetes) },
     Part { name: "e2e", run: |args| e2e::run(&e2e::Args::of(&args.kubernetes)) },
+    Part { name: "setup", run: |_| policy::run(&policy::Args::init()) },
     Part { name: "once", run: |_| once::run() },
 ];
 

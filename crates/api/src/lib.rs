@@ -18,6 +18,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// A part of a log file has to be taken in after this long, or is sent again.
 const PART_MAX: Duration = Duration::from_mins(2);
 
+/// What is past its retention has to be gone after this long.
+const RETENTION_MAX: Duration = Duration::from_mins(30);
+
 /// A cosigner has to answer after this long, in so many bytes.
 const COSIGN_MAX: Duration = Duration::from_secs(10);
 const COSIGNED_BYTES_MAX: usize = 64 << 10;
@@ -134,6 +137,8 @@ pub enum Endpoint {
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
+    /// For what takes long and says nothing until it is done.
+    patient: reqwest::Client,
     url: String,
     /// What its user calls it.
     name: String,
@@ -146,41 +151,43 @@ impl Client {
     /// # Errors
     /// The address is none, or the authority cannot be read.
     pub fn new(endpoint: Endpoint) -> Result<Self> {
-        let builder = reqwest::Client::builder()
-            .connect_timeout(CONNECT_MAX)
-            .read_timeout(SILENCE_MAX)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy();
-        let (builder, url, name, token) = match endpoint {
+        let builder = || {
+            reqwest::Client::builder()
+                .connect_timeout(CONNECT_MAX)
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+        };
+        let (builders, url, name, token) = match endpoint {
             // The host is not looked up; the socket is where it goes.
             Endpoint::Socket(path) => {
                 let name = path.display().to_string();
-                (builder.unix_socket(path), "http://localhost".to_owned(), name, None)
+                let builders = [builder(), builder()].map(|to| to.unix_socket(&*path));
+                (builders, "http://localhost".to_owned(), name, None)
             }
             Endpoint::Url { url, token, authority } => {
                 let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
                 if host.is_none_or(str::is_empty) || reqwest::Url::parse(&url).is_err() {
                     return Err(Error::NoAddress(url));
                 }
-                let builder = match &authority {
-                    Some(path) => builder.tls_certs_only([certificate(path)?]),
-                    None => builder,
-                };
+                let authority = authority.as_deref().map(certificate).transpose()?;
+                let builders = [builder(), builder()].map(|to| match &authority {
+                    Some(authority) => to.tls_certs_only([authority.clone()]),
+                    None => to,
+                });
                 let url = url.trim_end_matches('/').to_owned();
-                (builder, url.clone(), url, token)
+                (builders, url.clone(), url, token)
             }
         };
-        let http = builder.build().map_err(|error| unreachable(&name, error))?;
-        Ok(Client { http, url, name, token })
+        let [http, patient] = builders;
+        let built = |builder: reqwest::ClientBuilder| {
+            builder.build().map_err(|error| unreachable(&name, error))
+        };
+        let (http, patient) = (built(http.read_timeout(SILENCE_MAX))?, built(patient)?);
+        Ok(Client { http, patient, url, name, token })
     }
 
     async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<reqwest::Response> {
-        let mut request = self.http.get(format!("{}{path}", self.url)).query(query);
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
-        let answer = request.send().await.map_err(|error| unreachable(&self.name, error))?;
-        self.accepted(answer).await
+        self.ask(self.http.get(format!("{}{path}", self.url)).query(query)).await
     }
 
     async fn accepted(&self, answer: reqwest::Response) -> Result<reqwest::Response> {
@@ -288,13 +295,70 @@ impl Client {
             .query(&[("limit", limit)])
             .header(reqwest::header::ACCEPT, "application/vnd.apache.arrow.stream")
             .body(statement.to_owned());
+        let bytes = self.ask(request).await?.bytes().await;
+        bytes.map(|bytes| bytes.to_vec()).map_err(|error| unreachable(&self.name, error))
+    }
+
+    /// Puts a hold on events: `hold` has `cluster`, `reason`, and perhaps `since` and `until`.
+    ///
+    /// # Errors
+    /// It makes no sense, the server does not know this client as the record's owner, or cannot be
+    /// reached.
+    pub async fn hold(&self, name: &str, hold: &Value) -> Result<()> {
+        self.ask(self.http.put(self.below("holds", name)?).body(hold.to_string())).await.map(drop)
+    }
+
+    /// Takes a hold away.
+    ///
+    /// # Errors
+    /// As [`hold`](Self::hold).
+    pub async fn release(&self, name: &str, reason: &str) -> Result<()> {
+        let request = self.http.delete(self.below("holds", name)?);
+        self.ask(request.query(&[("reason", reason)])).await.map(drop)
+    }
+
+    /// What is past its retention by these rules; with `apply`, it goes.
+    ///
+    /// # Errors
+    /// As [`hold`](Self::hold).
+    pub async fn retention(&self, rules: &[String], apply: bool) -> Result<Vec<Value>> {
+        #[derive(Deserialize)]
+        struct RetentionList {
+            items: Vec<Value>,
+        }
+        let letting = serde_json::json!({ "retain": rules, "apply": apply }).to_string();
+        let request = self.patient.post(format!("{}/api/v1/retention", self.url)).body(letting);
+        let answer = self.ask(request.timeout(RETENTION_MAX)).await?;
+        let list = answer.json::<RetentionList>().await;
+        list.map(|list| list.items).map_err(|error| unreachable(&self.name, error))
+    }
+
+    /// Puts on record that a cluster is to be recorded in another way: `switch` has `mode` and
+    /// `reason`.
+    ///
+    /// # Errors
+    /// As [`hold`](Self::hold).
+    pub async fn switch(&self, cluster: &str, switch: &Value) -> Result<()> {
+        let request = self.http.put(self.below("modes", cluster)?).body(switch.to_string());
+        self.ask(request).await.map(drop)
+    }
+
+    /// The URL of what is called so.
+    fn below(&self, kind: &str, name: &str) -> Result<reqwest::Url> {
+        let wrong = || Error::NoAddress(self.url.clone());
+        let mut url =
+            reqwest::Url::parse(&format!("{}/api/v1/{kind}", self.url)).map_err(|_| wrong())?;
+        url.path_segments_mut().map_err(|()| wrong())?.push(name);
+        Ok(url)
+    }
+
+    async fn ask(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response> {
         let request = match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
         };
         let answer = request.send().await.map_err(|error| unreachable(&self.name, error))?;
-        let bytes = self.accepted(answer).await?.bytes().await;
-        bytes.map(|bytes| bytes.to_vec()).map_err(|error| unreachable(&self.name, error))
+        self.accepted(answer).await
     }
 
     /// Sends a body of events as an API server does; when it returns, they are durable.

@@ -28,9 +28,9 @@ pub use ingest::{
     CertificateCommand, IngestArgs, IngestCommand, StatusArgs, StatusFormat, TokenCommand,
 };
 pub use policy::{
-    DoctorArgs, ExplainArgs, FailOn, GenerateArgs, InitArgs, InitTarget, LintArgs, LintFormat,
-    PlanCommand, PolicyCommand, PolicyDiffArgs, PolicyFormat, PolicyStatusArgs, SimulateArgs,
-    StorageArgs,
+    ControlPlane, DailyArgs, DoctorArgs, ExplainArgs, FailOn, GenerateArgs, InitArgs, InitTarget,
+    InvestigationArgs, LintArgs, LintFormat, ModeCommand, ModeStatusArgs, PlanCommand,
+    PolicyCommand, PolicyDiffArgs, PolicyFormat, SimulateArgs, StorageArgs,
 };
 pub use retention::{HoldCommand, RedactArgs, RetentionArgs};
 

@@ -1,6 +1,8 @@
 //! Ordinary requests: of a kind and a verb, by somebody whom no rule names. What a policy makes of
 //! them is asked by checks of all sorts.
 
+use whodid_event::resource;
+
 use crate::evaluate::Decision;
 use crate::model::Policy;
 use crate::request::{Request, Target};
@@ -15,7 +17,9 @@ pub(crate) fn target<'a>(verb: &str, kind: &'a str, namespace: &'a str) -> Optio
 
 /// What is decided about one; of what is no kind, what is decided where no rule matches.
 pub(crate) fn decide(policy: &Policy, verb: &str, kind: &str) -> Decision {
-    let Some(target) = target(verb, kind, "default") else { return policy.by(None) };
+    let known = resource::canonical(kind.split(['/', '.']).next().unwrap_or(kind));
+    let namespace = if known.is_none_or(|known| known.is_namespaced) { "default" } else { "" };
+    let Some(target) = target(verb, kind, namespace) else { return policy.by(None) };
     let user = stranger(policy.rules.iter());
     policy.decide(&Request { user, groups: vec!["system:authenticated"], verb, target })
 }

@@ -4,10 +4,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{Method, StatusCode, Uri, header};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 
 use crate::problem::Problem;
-use crate::{App, counts, health, read, sql, webhook};
+use crate::{App, counts, health, keeping, read, sql, webhook};
 
 /// The description of everything below.
 const OPENAPI: &str = include_str!("../../../docs/openapi.json");
@@ -57,5 +57,11 @@ pub(crate) fn all(app: App) -> Router {
         .route("/api/v1/sql", post(sql::answer))
         .route("/api/v1/values/{field}", get(read::values))
         .route("/metrics", get(metrics));
-    with_fallbacks(sending().merge(reading)).with_state(app)
+    let keeping = Router::new()
+        .route("/api/v1/holds", get(keeping::holds))
+        .route("/api/v1/holds/{name}", put(keeping::hold).delete(keeping::release))
+        .route("/api/v1/retention", post(keeping::let_go))
+        .route("/api/v1/modes", get(keeping::modes))
+        .route("/api/v1/modes/{cluster}", put(keeping::switch));
+    with_fallbacks(sending().merge(reading).merge(keeping)).with_state(app)
 }

@@ -1,20 +1,24 @@
 //! What a server does beside its work, one after the other: looking after the limits of clusters,
-//! letting the oldest go, merging segments. What each of these means is others' to say.
+//! letting the oldest go, merging segments, reminding of what should have ended. What each of these means is others' to say.
 
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::sync::watch;
+use whodid_store::{Clock, SystemClock};
 
 use crate::App;
+use crate::keeping::remind;
 use crate::retaining::{Retained, look, prune};
 
 /// What is too much is looked for so often,
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 /// what can be merged after so many looks,
 const LOOKS_PER_MERGE: u64 = 10;
-/// and what is too old after so many.
+/// what is too old after so many,
 const LOOKS_PER_PRUNE: u64 = 60;
+/// and modes that should have ended after so many.
+const LOOKS_PER_REMINDER: u64 = 5;
 
 /// Works until the server ends.
 pub(crate) async fn run(app: App, rules: Vec<Retained>, mut shutdown: watch::Receiver<bool>) {
@@ -24,6 +28,12 @@ pub(crate) async fn run(app: App, rules: Vec<Retained>, mut shutdown: watch::Rec
         look(&app, &rules, is_hour);
         if is_hour && let Err(error) = prune(&app.writer, &rules).await {
             tracing::error!(%error, "what is too old cannot be deleted");
+        }
+        if looks.is_multiple_of(LOOKS_PER_REMINDER) {
+            match app.writer.modes() {
+                Ok(modes) => remind(&modes, SystemClock.now()),
+                Err(error) => tracing::error!(%error, "the modes of clusters cannot be read"),
+            }
         }
         if looks.is_multiple_of(LOOKS_PER_MERGE) {
             merge(&app, &shutdown).await;

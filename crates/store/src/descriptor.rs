@@ -65,9 +65,29 @@ impl Descriptor {
 
     /// Makes a new store.
     pub(crate) fn create(self, store: &DiskStore) -> Result<Self> {
-        let mut text = serde_json::to_vec_pretty(&self).unwrap_or_default();
-        text.push(b'\n');
-        store.create(FILE, text)?;
+        store.create(FILE, self.text())?;
         Ok(self)
+    }
+
+    /// The file's bytes.
+    fn text(&self) -> Vec<u8> {
+        let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
+        text.push(b'\n');
+        text
+    }
+
+    /// Holds the file against the origin that the logs were signed under, which has the identifier,
+    /// too: every byte is as it was written.
+    ///
+    /// # Errors
+    /// It is not, or cannot be read.
+    pub(crate) fn check(disk: &dyn Disk, origin: &str) -> Result<()> {
+        let found = disk::read(disk, FILE, FILE_BYTES_MAX);
+        let found = found.map_err(|source| Error::Read { path: FILE.into(), source })?;
+        if found == Descriptor::new(Some(origin)).text() {
+            return Ok(());
+        }
+        let why = format!("it is not what was written for {origin}; put the file back from a copy");
+        Err(Error::Format { path: FILE.into(), why })
     }
 }

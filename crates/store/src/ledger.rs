@@ -34,11 +34,12 @@ pub(crate) use leaves::{Leaves, hash_rows};
 use log::Log;
 pub(crate) use log::policy_of_all;
 use meta::Meta;
-pub use meta::{Hold, MetaEntry, Record, Seal};
+pub use meta::{Hold, MetaEntry, Mode, Record, Seal};
 pub(crate) use open::{Kept, descriptor, open};
 pub(crate) use prove::Signed;
 pub use prove::{Evidence, Proven};
 pub use reopen::{Reopened, reopen_dir};
+pub use stamps::Stamp;
 
 /// A tree that grew is signed this long after it did, at the latest.
 const SIGN_EVERY: Duration = Duration::from_secs(1);

@@ -35,6 +35,7 @@ mod keys;
 mod ledger;
 mod lock;
 mod memtable;
+mod modes;
 mod object;
 mod positions;
 mod reader;
@@ -66,7 +67,9 @@ pub use descriptor::{Descriptor, FORMAT};
 pub use entries::{Disclosed, Disclosure};
 pub use error::{Error, Result};
 pub use heads::Heads;
-pub use ledger::{Evidence, Hold, MetaEntry, Proven, Record, Reopened, Seal, reopen_dir};
+pub use ledger::{
+    Evidence, Hold, MetaEntry, Mode, Proven, Record, Reopened, Seal, Stamp, reopen_dir,
+};
 pub use memtable::Limits;
 pub use positions::{POSITIONS_MAX, Running, SourcePosition, hex, unhex};
 pub use reader::Reader;

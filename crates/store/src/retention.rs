@@ -260,12 +260,20 @@ impl Reader {
 }
 
 impl Writer {
+    /// The holds that are in force, by name.
+    ///
+    /// # Errors
+    /// The meta log is damaged.
+    pub fn holds(&self) -> Result<BTreeMap<String, Hold>> {
+        Ok(meta::standing(&*self.disk)?.holds)
+    }
+
     /// What may go by these rules, which are asked for by cluster.
     ///
     /// # Errors
     /// The record cannot be read.
     pub fn retention(&self, rule: impl Fn(&str) -> Rule, now: Micros) -> Result<Vec<Plan>> {
-        plans(&self.snapshot(), &meta::standing(&*self.disk)?.holds, rule, now)
+        plans(&self.snapshot(), &self.holds()?, rule, now)
     }
 
     /// Lets go what a plan says; when it returns, that it went is on record, and nothing finds it
@@ -377,7 +385,7 @@ impl Writer {
         if let Some(hold) = &hold {
             self.check_hold(hold)?;
         }
-        let known = meta::standing(&*self.disk)?.holds.contains_key(name);
+        let known = self.holds()?.contains_key(name);
         let (name, reason) = (name.to_owned(), reason.to_owned());
         let record = match hold {
             Some(_) if known => {

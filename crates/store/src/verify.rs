@@ -12,6 +12,7 @@ use whodid_event::time::Micros;
 use whodid_tlog::proof::Head;
 use whodid_tlog::{Checkpoint, Hash, Policy};
 
+use crate::descriptor::{self, Descriptor};
 use crate::error::Result;
 use crate::keys;
 use crate::ledger::meta::Standing;
@@ -336,6 +337,12 @@ impl Reader {
         let log = self.signed(meta::NAME, wanted, verification);
         let entries = meta::entries_from(&*self.disk, 0);
         let entries = entries.map_err(|error| verification.file(&path, &error)).unwrap_or_default();
+        if let Log::Signed(signed) = &log {
+            let prefix = signed.1.origin.split_once("/meta").map_or("", |(prefix, _)| prefix);
+            if let Err(error) = Descriptor::check(&*self.disk, prefix) {
+                verification.file(descriptor::FILE, &error);
+            }
+        }
         let mut blocks = Blocks::new(log.signed(), log.stamped(), 0);
         let signed = match &log {
             Log::Signed(signed) => signed.0.checkpoint.head.size,

@@ -77,6 +77,9 @@ pub(super) fn binary(whodid: &Whodid, folder: &Path) -> anyhow::Result<Vec<Strin
 /// What a file is, if the ledger is about it (`docs/format/ledger.md`).
 fn kind(path: &Path) -> Option<&'static str> {
     let name = path.file_name()?.to_str()?;
+    if name == "store.json" {
+        return Some("descriptor");
+    }
     let mut folders = path.iter().filter_map(|folder| folder.to_str());
     match (folders.next()?, folders.next()?) {
         ("events", below) if below.starts_with("cluster=") => Some("events"),
@@ -116,7 +119,8 @@ mod tests {
             ("ledger/export.key", None),
             ("ledger/c/edge", Some("edge")),
             ("ledger/meta/entries", Some("ledger")),
-            ("store.json", None),
+            ("store.json", Some("descriptor")),
+            ("state.sqlite", None),
         ] {
             assert_eq!(kind(Path::new(path)), expected, "{path}");
         }

@@ -56,8 +56,9 @@ pub enum Layout {
 
 #[derive(Args, Debug)]
 pub struct VerifyArgs {
-    /// Proof (c2sp.org/tlog-proof), with --entry and --policy; without one, the record is verified
-    #[arg(value_name = "PROOF")]
+    /// Proof (c2sp.org/tlog-proof), with --entry and --policy, or a bundle that `export` wrote;
+    /// without either, the record is verified
+    #[arg(value_name = "PROOF|BUNDLE")]
     pub proof: Option<PathBuf>,
     /// The entry that the proof is of, byte for byte
     #[arg(long, value_name = "FILE", requires = "proof")]
@@ -66,6 +67,12 @@ pub struct VerifyArgs {
     /// check
     #[arg(long, value_name = "FILE")]
     pub policy: Option<PathBuf>,
+    /// Whose manifests are believed, for a bundle: the key that `export` wrote as export.vkey
+    #[arg(long, value_name = "FILE", requires = "proof")]
+    pub export_key: Option<PathBuf>,
+    /// Whose time stamps are believed, for a bundle: certificates, PEM
+    #[arg(long, value_name = "FILE", requires = "proof")]
+    pub tsa_ca: Option<PathBuf>,
     #[command(flatten)]
     pub store: StoreArgs,
     /// Verify the log of one cluster only

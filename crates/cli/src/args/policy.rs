@@ -19,8 +19,77 @@ pub enum PolicyCommand {
     Simulate(SimulateArgs),
     /// Print a policy to begin with
     Generate(GenerateArgs),
-    /// Tell which policy the events in the record were recorded with
-    Status(PolicyStatusArgs),
+    /// Record more for a time, and go back
+    #[command(subcommand)]
+    Mode(ModeCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ModeCommand {
+    /// Record more for a time: the policy, and the steps there and back
+    Investigation(InvestigationArgs),
+    /// Put on record that a cluster is back in day-to-day recording
+    Daily(DailyArgs),
+    /// Tell how clusters are to be recorded, and which policy their events agree with
+    Status(ModeStatusArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct InvestigationArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Cluster, as it is called in the record
+    #[arg(long, value_name = "NAME")]
+    pub cluster: String,
+    /// How long: 2h, 3d
+    #[arg(long, value_name = "SPAN")]
+    pub r#for: String,
+    /// Why; it stands in the record
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// Policy to go back to; the profile `daily` if left out
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// What runs kube-apiserver on the hosts of the control plane
+    #[arg(long, value_name = "TARGET", default_value = "generic")]
+    pub target: ControlPlane,
+    /// Command that restarts kube-apiserver there, for `generic`
+    #[arg(long, value_name = "COMMAND")]
+    pub restart: Option<String>,
+    /// Folder there that holds policy.yaml, as `init` has it
+    #[arg(long, value_name = "DIR", default_value = "/etc/kubernetes/audit")]
+    pub host_dir: PathBuf,
+    /// Folder to write to; must not be there yet [default: ./whodid-investigation-CLUSTER]
+    #[arg(long, short, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Print the files instead of writing them, with nothing on record
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What restarts kube-apiserver on its hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ControlPlane {
+    /// A command of yours
+    Generic,
+    Kubeadm,
+    K3s,
+    Rke2,
+}
+
+#[derive(Args, Debug)]
+pub struct DailyArgs {
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// Cluster, as it is called in the record
+    #[arg(long, value_name = "NAME")]
+    pub cluster: String,
+    /// Why; it stands in the record
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// Policy that is in force again; the profile `daily` if left out
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
 }
 
 /// Which kube-apiserver reads it.
@@ -157,7 +226,7 @@ pub struct GenerateArgs {
 }
 
 #[derive(Args, Debug)]
-pub struct PolicyStatusArgs {
+pub struct ModeStatusArgs {
     /// Policies to compare with, besides those that `generate` makes
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
@@ -203,6 +272,14 @@ pub struct InitArgs {
     /// Print the files instead of writing them, with a placeholder for the token
     #[arg(long)]
     pub dry_run: bool,
+    /// Set this host of the control plane up with the folder, which may be there already then:
+    /// generic, kubeadm, k3s or rke2
+    #[arg(long, conflicts_with = "dry_run")]
+    pub apply: bool,
+    /// Where the root of the host's file system is, if it is mounted elsewhere; nothing is
+    /// restarted then
+    #[arg(long, value_name = "DIR", default_value = "/", requires = "apply")]
+    pub host_root: PathBuf,
 }
 
 /// What `init` knows to set up.

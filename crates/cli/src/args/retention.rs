@@ -1,7 +1,6 @@
 //! Flags of what is kept of a record, how long, and what is not.
 
 use clap::{Args, Subcommand};
-use whodid_server::Retained;
 
 use super::StoreArgs;
 
@@ -11,7 +10,7 @@ pub struct RetentionArgs {
     pub store: StoreArgs,
     /// How much to keep, CLUSTER=AGE[,SIZE[,refuse|prune]][,bodies=AGE]; * stands for all others
     #[arg(long, value_name = "RULE", required = true)]
-    pub retain: Vec<Retained>,
+    pub retain: Vec<String>,
     /// Delete what is shown otherwise; that it went stays on record
     #[arg(long)]
     pub apply: bool,

@@ -8,7 +8,7 @@ use serde_json::json;
 use whodid_engine::sql::{Limits, sql, texts};
 use whodid_engine::{Cache, ClusterStatus};
 use whodid_policy::Flags;
-use whodid_store::Snapshot;
+use whodid_store::{Reader, Snapshot};
 
 use super::{now, open, policy};
 use crate::args::{DoctorArgs, PolicyFormat};
@@ -73,6 +73,7 @@ pub async fn run(args: &DoctorArgs) -> Result<(), Failure> {
     checks.extend(clocks(snapshot, args).await?);
     checks.extend(raw(snapshot, args).await?);
     checks.push(in_force(args).await?);
+    checks.push(mode(args)?);
     let metrics = args.metrics.as_deref().map(read).transpose()?;
     let metrics = metrics.as_deref().map(Metrics::parse);
     let stored = sources.iter().map(|source| source.events - source.duplicates).sum();
@@ -256,7 +257,7 @@ async fn in_force(args: &DoctorArgs) -> Result<Check, Failure> {
         None => Check::unknown(
             "policy",
             "no event came in the last hour",
-            "ask again when one has, or `whodid policy status --since 7d`",
+            "ask again when one has, or `whodid policy mode status --since 7d`",
         ),
         Some((name, agreeing, all)) if agreeing == all => {
             Check::pass("policy", format!("the last hour agrees with the profile {name}"))
@@ -264,9 +265,24 @@ async fn in_force(args: &DoctorArgs) -> Result<Check, Failure> {
         Some((name, agreeing, all)) => Check::unknown(
             "policy",
             format!("it is none of the profiles; nearest is {name}, {agreeing} of {all} events"),
-            "`whodid policy status POLICY` compares with your own",
+            "`whodid policy mode status POLICY` compares with your own",
         ),
     })
+}
+
+/// Whether a mode that was to end did.
+fn mode(args: &DoctorArgs) -> Result<Check, Failure> {
+    const NAME: &str = "mode";
+    let modes = Reader::open_dir(&args.store.dir())?.modes()?;
+    let is_wanted = |cluster: &String| args.cluster.as_ref().is_none_or(|name| name == cluster);
+    let over = modes.iter().filter(|(name, mode)| is_wanted(name) && policy::is_over(mode, now()));
+    let over: Vec<String> =
+        over.map(|(cluster, mode)| format!("{cluster} in mode {}", mode.name)).collect();
+    if over.is_empty() {
+        return Ok(Check::pass(NAME, "none lasts longer than it was to"));
+    }
+    let fix = "`sh switch.sh daily` on its control plane, then `whodid policy mode daily`";
+    Ok(Check::fail(NAME, format!("was to end: {}", over.join(", ")), fix))
 }
 
 /// About how long the longest event of the last week is, in bytes.

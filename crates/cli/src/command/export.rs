@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use whodid_engine::{EventId, Search};
 use whodid_event::time;
-use whodid_store::{Evidence, Proven, Reader, hex};
+use whodid_store::{Evidence, Proven, Reader, Record, Stamp, hex};
 use whodid_tlog::Note;
 
 use super::prove::evidence;
@@ -25,8 +25,11 @@ use crate::output::{left_out, print};
 
 mod layout;
 
+/// The log of what was done with the record.
+const META: &str = "meta";
+
 /// Checks a bundle with Python's standard library and openssl.
-const VERIFIER: &str = include_str!("export/verify.py");
+pub const VERIFIER: &str = include_str!("export/verify.py");
 
 pub async fn run(args: ExportArgs) -> Result<(), Failure> {
     if args.layout == Layout::TlogTiles {
@@ -55,6 +58,12 @@ pub async fn run(args: ExportArgs) -> Result<(), Failure> {
         let evidence = evidence(&reader, cluster, seqs).await?;
         let of_cluster = range.as_ref().filter(|(of, _)| of == cluster).map(|(_, range)| range);
         logs.push(bundle.log(cluster, &evidence, args.with_bodies, of_cluster).await?);
+        bundle.stamp(&reader, cluster, &evidence).await?;
+    }
+    let records = about(&reader, &clusters)?;
+    if !records.is_empty() {
+        let evidence = evidence(&reader, META, &records).await?;
+        logs.push(bundle.log(META, &evidence, false, None).await?);
     }
     if let Some((cluster, _)) = range.filter(|(cluster, _)| !clusters.contains_key(cluster)) {
         return Err(Failure::Usage(format!("--complete-range: nothing of {cluster} was found")));
@@ -81,6 +90,26 @@ pub async fn run(args: ExportArgs) -> Result<(), Failure> {
         path.display()
     ))?;
     Ok(())
+}
+
+/// The records of the meta log that say why something of these events is not in the record any
+/// more, and where their logs come from.
+fn about(
+    reader: &Reader,
+    clusters: &BTreeMap<String, BTreeSet<u64>>,
+) -> Result<BTreeSet<u64>, Failure> {
+    let is_about = |record: &Record| match record {
+        Record::Prune { cluster, .. } | Record::Expire { cluster, .. } => {
+            clusters.contains_key(cluster)
+        }
+        Record::Redact { cluster, seq, .. } => {
+            clusters.get(cluster).is_some_and(|seqs| seqs.contains(seq))
+        }
+        Record::Reopen { .. } => true,
+        _ => false,
+    };
+    let records = reader.records()?.into_iter().filter(|entry| is_about(&entry.record));
+    Ok(records.map(|entry| entry.seq).collect())
 }
 
 fn complete_range(text: &str) -> Result<(String, Range<u64>), Failure> {
@@ -182,6 +211,31 @@ impl Bundle {
             "events": evidence.proven().len(),
             "range": range,
         }))
+    }
+
+    /// Adds the newest time stamp of a log, and what shows that its tree grew from what was stamped.
+    async fn stamp(
+        &mut self,
+        reader: &Reader,
+        cluster: &str,
+        evidence: &Evidence,
+    ) -> Result<(), Failure> {
+        let size = evidence.checkpoint().head.size;
+        let Some(Stamp { size, checkpoint, answer }) = reader.stamp(cluster, size)? else {
+            return Ok(());
+        };
+        let (left, right) = evidence.split_at(size).await?;
+        let mut text = format!("stamp {size}\n");
+        for (side, hash) in [("left", left), ("right", right)]
+            .iter()
+            .flat_map(|(side, hashes)| hashes.iter().map(move |hash| (side, hash)))
+        {
+            // Writing to a String cannot fail.
+            let _written = writeln!(text, "{side} {hash}");
+        }
+        self.add(&format!("{cluster}/stamp.checkpoint"), &checkpoint)?;
+        self.add(&format!("{cluster}/stamp.tsr"), &answer)?;
+        self.add(&format!("{cluster}/stamp.hashes"), text.as_bytes())
     }
 
     /// Adds what shows that nothing of a range is left out in silence.

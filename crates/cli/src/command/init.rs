@@ -1,20 +1,20 @@
 //! `whodid init`: everything that a control plane needs to be recorded, in one folder, with the
-//! order of steps and how to undo them. It touches no cluster. What each kind of cluster needs is
-//! `targets`' to say.
+//! order of steps and how to undo them. What each kind of cluster needs is `targets`' to say; only
+//! `apply` touches a host.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use whodid_policy::Profile;
 use whodid_server::Authority;
 
 use super::credential;
+use super::folder::{self, File};
 use crate::args::InitArgs;
 use crate::failure::Failure;
 use crate::output::print;
 
+mod apply;
 mod targets;
 
 use targets::{Plan, Setup};
@@ -27,49 +27,66 @@ const NO_TOKEN: &str = "(a token is made when the files are written)";
 
 pub fn run(args: &InitArgs) -> Result<(), Failure> {
     if args.dry_run {
-        let plan = plan(args)?;
-        let readme = plan.readme(&args.cluster);
-        let shown = |(name, text): (&str, &str)| format!("==> {name}\n{text}\n");
-        let files = plan.files.iter().map(|file| shown((file.name, &file.text)));
-        return Ok(print(&files.chain([shown(("README.md", &readme))]).collect::<String>())?);
+        let (files, _) = files(args)?;
+        return Ok(print(&folder::shown(&files))?);
     }
-    check(args)?;
-    // Before a token is made, which nobody would have otherwise.
     let out = args.out.clone().unwrap_or_else(|| format!("whodid-init-{}", args.cluster).into());
-    fs::DirBuilder::new().mode(0o700).create(&out).map_err(|error| {
-        let hint = match error.kind() {
-            std::io::ErrorKind::AlreadyExists => "; name another folder with --out",
-            _ => "",
-        };
-        Failure::Unavailable(format!("{}: {error}{hint}", out.display()))
-    })?;
+    // On another host than the server's, it was made there and copied.
+    if !(args.apply && out.is_dir()) {
+        check(args)?;
+        // Before a token is made, which nobody would have otherwise.
+        folder::create(&out)?;
+        let (files, readme) = files(args)?;
+        folder::write(&out, &files)?;
+        print(&format!("{}\n\n{readme}", out.display()))?;
+    }
+    if !args.apply {
+        return Ok(());
+    }
+    let data_dir = args.store.dir();
+    apply::apply(args.target, &setup(args, &data_dir), (&out, &args.host_root))
+}
+
+/// What is the same for all kinds of clusters, as far as flags say it.
+fn setup<'a>(args: &'a InitArgs, data_dir: &'a Path) -> Setup<'a> {
+    Setup {
+        cluster: &args.cluster,
+        url: args.url.as_deref().unwrap_or_default().trim_end_matches('/'),
+        token: NO_TOKEN,
+        authority: "",
+        profile: "",
+        host_dir: &args.host_dir,
+        log_dir: &args.log_dir,
+        data_dir,
+    }
+}
+
+/// What the folder holds, and what its README says.
+fn files(args: &InitArgs) -> Result<(Vec<File>, String), Failure> {
     let plan = plan(args)?;
     let readme = plan.readme(&args.cluster);
-    for file in &plan.files {
-        write(&out.join(file.name), &file.text)?;
-    }
-    write(&out.join("README.md"), &readme)?;
-    print(&format!("{}\n\n{readme}", out.display()))?;
-    Ok(())
+    let mut files = plan.files;
+    files.push(File { name: "README.md", text: readme.clone() });
+    Ok((files, readme))
 }
 
 /// Where API servers send to, if they can.
-fn check(args: &InitArgs) -> Result<&str, Failure> {
+fn check(args: &InitArgs) -> Result<(), Failure> {
     match args.url.as_deref() {
-        _ if targets::managed(args.target, &args.cluster).is_some() => Ok(""),
+        _ if targets::managed(args.target, &args.cluster).is_some() => Ok(()),
         None => Err(Failure::Usage(
             "name with --url where API servers reach whodid, https://HOST:8443".into(),
         )),
         Some(url) if !url.starts_with("https://") => {
             Err(Failure::Usage(format!("--url {url}: write https://HOST:PORT")))
         }
-        Some(url) => Ok(url.trim_end_matches('/')),
+        Some(_) => Ok(()),
     }
 }
 
 /// What the target needs; unless nothing is written, a token is made for it.
 fn plan(args: &InitArgs) -> Result<Plan, Failure> {
-    let url = check(args)?;
+    check(args)?;
     if let Some(plan) = targets::managed(args.target, &args.cluster) {
         return Ok(plan);
     }
@@ -84,25 +101,9 @@ fn plan(args: &InitArgs) -> Result<Plan, Failure> {
             .map_err(|error| Failure::Unavailable(format!("{}: {error}", authority.display())))?;
         (credential::create(&args.store, &args.cluster, SOURCE)?, authority)
     };
-    let setup = Setup {
-        cluster: &args.cluster,
-        url,
-        token: &token,
-        authority: &authority,
-        profile: &profile,
-        host_dir: &args.host_dir,
-        log_dir: &args.log_dir,
-        data_dir: &dir,
-    };
+    let setup =
+        Setup { token: &token, authority: &authority, profile: &profile, ..setup(args, &dir) };
     Ok(targets::plan(args.target, &setup))
-}
-
-/// Writes a file that is not there yet; some of them hold secrets.
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    let written = options.open(path).and_then(|mut file| file.write_all(text.as_bytes()));
-    written.map_err(|error| Failure::Unavailable(format!("{}: {error}", path.display())))
 }
 
 /// Joins a path on a host of the control plane.

@@ -5,14 +5,16 @@ use std::path::Path;
 
 use whodid_policy::{Policy, Severity, TEXT_BYTES_MAX, Version, load};
 
-use crate::args::PolicyCommand;
+use crate::args::{ModeCommand, PolicyCommand};
 use crate::failure::Failure;
 use crate::output::say;
 
 mod compare;
 mod generate;
 mod lint;
+mod mode;
 mod simulate;
+mod status;
 mod traffic;
 
 pub async fn run(command: PolicyCommand) -> Result<(), Failure> {
@@ -22,11 +24,13 @@ pub async fn run(command: PolicyCommand) -> Result<(), Failure> {
         PolicyCommand::Diff(args) => compare::diff(&args),
         PolicyCommand::Simulate(args) => simulate::run(&args).await,
         PolicyCommand::Generate(args) => generate::run(&args).await,
-        PolicyCommand::Status(args) => simulate::status(&args).await,
+        PolicyCommand::Mode(ModeCommand::Investigation(args)) => mode::investigation(&args).await,
+        PolicyCommand::Mode(ModeCommand::Daily(args)) => mode::daily(&args).await,
+        PolicyCommand::Mode(ModeCommand::Status(args)) => status::run(&args).await,
     }
 }
 
-pub use simulate::in_force;
+pub use status::{in_force, is_over};
 
 /// Reads a file, or standard input for `-`.
 fn read(path: &Path) -> Result<String, Failure> {

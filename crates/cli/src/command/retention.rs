@@ -1,10 +1,11 @@
 //! `whodid retention`: what may go by rules, oldest first, and letting it go; `whodid hold`: what
 //! must not.
 
-use whodid_event::time;
-use whodid_server::Retained;
-use whodid_store::{Hold, Options, Plan, Reader, UNIT_LEAVES, VACUUM_GRACE, Writer};
+use serde_json::Value;
+use whodid_server::{Retained, plan_json};
+use whodid_store::{Hold, Reader, UNIT_LEAVES};
 
+use super::keeper::Keeper;
 use super::now;
 use crate::args::{HoldCommand, RetentionArgs};
 use crate::failure::Failure;
@@ -13,27 +14,21 @@ use crate::output::{cell, print};
 
 pub async fn run(args: RetentionArgs) -> Result<(), Failure> {
     let dir = args.store.dir();
-    let rule = |cluster: &str| Retained::rule(&args.retain, cluster);
-    if !args.apply {
-        let plans = Reader::open_dir(&dir)?.retention(rule, now()).await?;
-        print(&shown(&plans, "MAY GO")?)?;
-        return Ok(());
+    let rules: Result<Vec<Retained>, String> =
+        args.retain.iter().map(|rule| rule.parse()).collect();
+    let rules = rules.map_err(Failure::Usage)?;
+    if args.apply {
+        let gone = Keeper::of(&dir).await?.let_go(&args.retain, &rules).await?;
+        return Ok(print(&shown(&gone, "GONE")?)?);
     }
-    // Nothing is made where nothing is.
-    Reader::open_dir(&dir)?;
-    let writer = Writer::open_dir(&dir, Options::default()).await?;
-    let plans = writer.retention(rule, now())?;
-    for plan in plans.iter().filter(|plan| plan.to > plan.from) {
-        writer.let_go(plan, "retention, by command").await?;
-    }
-    writer.vacuum(VACUUM_GRACE).await?;
-    writer.close().await?;
-    print(&shown(&plans, "GONE")?)?;
-    Ok(())
+    let rule = |cluster: &str| Retained::rule(&rules, cluster);
+    let plans = Reader::open_dir(&dir)?.retention(rule, now()).await?;
+    let plans: Vec<Value> = plans.iter().map(plan_json).collect();
+    Ok(print(&shown(&plans, "MAY GO")?)?)
 }
 
 /// What goes, a cluster a line.
-fn shown(plans: &[Plan], title: &'static str) -> Result<String, Failure> {
+fn shown(plans: &[Value], title: &'static str) -> Result<String, Failure> {
     if plans.is_empty() {
         return Err(Failure::NothingFound(format!(
             "nothing is past its retention; events go in units of {UNIT_LEAVES}, and the newest stay"
@@ -42,37 +37,36 @@ fn shown(plans: &[Plan], title: &'static str) -> Result<String, Failure> {
     let columns = ["CLUSTER", "WHAT", title, "LEAVES", "TAKEN IN UNTIL", "BYTES", "HELD BY"];
     let mut table = Table::new(columns);
     for plan in plans {
-        let Plan { cluster, table: what, from, to, last_received, bytes, held_by } = plan;
-        let is_any = to > from;
+        let text = |name: &str| plan[name].as_str().unwrap_or_default();
+        let number = |name: &str| plan[name].as_u64().unwrap_or_default();
+        let (from, to) = (number("from"), number("to"));
         table.row(vec![
-            cluster.clone(),
-            what.name().to_owned(),
-            if is_any { format!("{from}..{to}") } else { String::new() },
-            (to - from).to_string(),
-            if is_any { time::format(*last_received) } else { String::new() },
-            bytes.to_string(),
-            cell(held_by.as_deref().unwrap_or(NONE)),
+            cell(text("cluster")),
+            text("table").to_owned(),
+            if to > from { format!("{from}..{to}") } else { String::new() },
+            to.saturating_sub(from).to_string(),
+            text("last_received").to_owned(),
+            number("bytes").to_string(),
+            cell(plan["held_by"].as_str().unwrap_or(NONE)),
         ]);
     }
     Ok(table.print(true))
 }
 
 pub async fn hold(command: HoldCommand) -> Result<(), Failure> {
-    let (store, name, hold, reason) = match command {
+    let (said, name) = match command {
         HoldCommand::List(store) => return list(&Reader::open_dir(&store.dir())?),
-        HoldCommand::Release(args) => (args.store, args.name, None, args.reason),
+        HoldCommand::Release(args) => {
+            Keeper::of(&args.store.dir()).await?.release(&args.name, &args.reason).await?;
+            ("released", args.name)
+        }
         HoldCommand::Add(args) => {
             let hold = Hold { cluster: args.cluster, since: args.since, until: args.until };
-            (args.store, args.name, Some(hold), args.reason)
+            Keeper::of(&args.store.dir()).await?.hold(&args.name, hold, &args.reason).await?;
+            ("held", args.name)
         }
     };
-    Reader::open_dir(&store.dir())?;
-    let writer = Writer::open_dir(&store.dir(), Options::default()).await?;
-    let said = if hold.is_some() { "held" } else { "released" };
-    writer.hold(&name, hold, &reason).await?;
-    writer.close().await?;
-    print(&format!("{said}: {}\n", cell(&name)))?;
-    Ok(())
+    Ok(print(&format!("{said}: {}\n", cell(&name)))?)
 }
 
 fn list(reader: &Reader) -> Result<(), Failure> {

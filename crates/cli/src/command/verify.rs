@@ -1,5 +1,5 @@
 //! `whodid verify`: whether the record is what was signed, all of it or a part; or, given a proof,
-//! whether a log has an entry. Exit 1 says that it is not so.
+//! whether a log has an entry; or a bundle of evidence. Exit 1 says that it is not so.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::output::say;
 use crate::output::{print, sentence};
 
+mod bundle;
 mod part;
 mod proof;
 
@@ -20,6 +21,7 @@ pub use proof::read_policy;
 
 pub async fn run(args: VerifyArgs) -> Result<(), Failure> {
     match (&args.proof, &args.entry, &args.policy) {
+        (Some(path), None, _) if bundle::is_bundle(path) => bundle::run(&args, path),
         (Some(proof), Some(entry), Some(policy)) => proof::run(proof, entry, policy),
         (Some(proof), ..) => Err(Failure::Usage(format!(
             "{}: a proof is checked with --entry FILE and --policy FILE",
@@ -36,7 +38,13 @@ pub async fn run(args: VerifyArgs) -> Result<(), Failure> {
 /// Verifies a record, or the log of one cluster.
 async fn record(args: &VerifyArgs) -> Result<(), Failure> {
     let policy = args.policy.as_deref().map(proof::read_policy).transpose()?;
-    let reader = Reader::open_dir(&args.store.dir())?;
+    let reader = match Reader::open_dir(&args.store.dir()) {
+        // What a record is stands in store.json, and a change of that is no trouble but a finding.
+        Err(error @ whodid_store::Error::Format { .. }) => {
+            return Err(Failure::Refuted(error.to_string()));
+        }
+        opened => opened?,
+    };
     let wanted = Wanted { cluster: args.cluster.as_deref(), policy: policy.as_ref() };
     let bar = progress_bar();
     leave_decoding_panics_to_findings();

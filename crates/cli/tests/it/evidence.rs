@@ -84,6 +84,9 @@ fn evidence_is_checked_without_the_record() {
     let ran = python(&out, &trusted);
     assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
     assert!(!ran.err.contains("proves nothing"), "{}", ran.err);
+    // The same, from the program that wrote it.
+    let verify = [&["verify", text][..], &trusted].concat();
+    assert!(record.run(&verify).ok().contains("verified: "));
     // Written a second time, nothing is written over.
     assert_eq!(record.run(&[args.as_slice(), &range].concat()).code, 2);
     // One withheld leaf, one event, one opened body, one byte of an entry less.
@@ -98,6 +101,7 @@ fn evidence_is_checked_without_the_record() {
         assert!(whole.contains(from), "{part}");
         fs::write(&harmed, whole.replacen(from, "", 1)).unwrap();
         assert_eq!(python(&out, &trusted).code, 1, "{part}");
+        assert_eq!(record.run(&verify).code, 1, "{part}");
         fs::write(&harmed, whole).unwrap();
     }
     let proof = file(&out, "default/proofs/");
@@ -259,4 +263,98 @@ fn folder_bytes(folder: &Path, ending: &str) -> u64 {
         }
     };
     entries.map(of).sum()
+}
+
+/// A time-stamping authority in a folder: `openssl ts`.
+struct Authority(tempfile::TempDir);
+
+impl Authority {
+    fn new() -> Authority {
+        let authority = Authority(tempfile::tempdir().unwrap());
+        let settings = "[tsa]\ndefault_tsa = one\n[one]\nserial = serial\ndefault_policy = 1.2.3.4.1\n\
+            digests = sha256\nsigner_digest = sha256\ness_cert_id_alg = sha256\n";
+        fs::write(authority.0.path().join("tsa.cnf"), settings).unwrap();
+        let key = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
+        let names = ["-nodes", "-keyout", "tsa.key", "-out", "tsa.crt", "-subj", "/CN=TSA"];
+        let usage = ["-days", "2", "-addext", "extendedKeyUsage=critical,timeStamping"];
+        authority.openssl(&[&key[..], &names, &usage].concat());
+        authority
+    }
+
+    fn openssl(&self, args: &[&str]) {
+        let mut openssl = Command::new("openssl");
+        Ran::of(openssl.args(args).current_dir(self.0.path()).output().unwrap()).ok();
+    }
+
+    fn certificate(&self) -> String {
+        self.0.path().join("tsa.crt").display().to_string()
+    }
+
+    /// The answer about these bytes.
+    fn stamp(&self, bytes: &[u8]) -> Vec<u8> {
+        fs::write(self.0.path().join("data"), bytes).unwrap();
+        self.openssl(&["ts", "-query", "-data", "data", "-sha256", "-cert", "-out", "query"]);
+        let reply = ["ts", "-reply", "-queryfile", "query", "-out", "answer", "-config", "tsa.cnf"];
+        self.openssl(&[&reply[..], &["-signer", "tsa.crt", "-inkey", "tsa.key"]].concat());
+        fs::read(self.0.path().join("answer")).unwrap()
+    }
+}
+
+/// A bundle says why what is missing is missing, and by when its log was what it is.
+#[test]
+fn what_was_done_and_what_was_stamped_go_along() {
+    let record = Record::of_captures();
+    let (authority, other) = (Authority::new(), Authority::new());
+    let stamped = fs::read(record.dir().join("ledger/default/checkpoint")).unwrap();
+    let place = |checkpoint: &[u8], answer: &[u8]| {
+        let folder = record.dir().join("ledger/default/stamps");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("000000000011825.checkpoint"), checkpoint).unwrap();
+        fs::write(folder.join("000000000011825.tsr"), answer).unwrap();
+    };
+    place(&stamped, &authority.stamp(&stamped));
+    let more = crate::support::event("more", "get", "jane", "/api", "");
+    record.run(&["import", &record.file("more.jsonl", (more + "\n").as_bytes())]).ok();
+    let with_body = record.run(&["search", "verb:patch", "--limit", "1", "-o", "name"]).ok();
+    let id = with_body.trim();
+    record.run(&["redact", id, "--reason", "a password in it"]).ok();
+    let trusted = |authority: &Authority| ["--tsa-ca".to_owned(), authority.certificate()];
+    let mut made = 0;
+    let mut export = || {
+        made += 1;
+        let out = record.folder.path().join(format!("bundle-{made}"));
+        let query = format!("id:{id}");
+        record.run(&["export", &query, "--limit", "0", "--out", out.to_str().unwrap()]).ok();
+        out
+    };
+    let check = |bundle: &Path, authority: &Authority| {
+        let trusted = trusted(authority);
+        python(bundle, &trusted.each_ref().map(String::as_str))
+    };
+    let bundle = export();
+    let ran = check(&bundle, &authority);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    for says in ["the first 11825 leaves were stamped ", "\"kind\":\"Redact\"", "a password in it"]
+    {
+        assert!(ran.out.contains(says), "{says}: {}", ran.out);
+    }
+    let nobody = python(&bundle, &[]);
+    assert_eq!((nobody.code, nobody.out.contains("nobody looked")), (0, true), "{}", nobody.err);
+    // The controls: another authority; a stamp of something else, looked at or not; a checkpoint
+    // that the log has not signed; one that the tree did not grow from.
+    assert_eq!(check(&bundle, &other).code, 1);
+    place(&stamped, &authority.stamp(b"something else"));
+    let harmed = export();
+    assert_eq!((check(&harmed, &authority).code, python(&harmed, &[]).code), (1, 1));
+    let foreign = String::from_utf8(stamped.clone()).unwrap().replacen("11825", "11824", 1);
+    place(foreign.as_bytes(), &authority.stamp(foreign.as_bytes()));
+    assert_eq!(check(&export(), &authority).code, 1);
+    let another = Record::of_captures();
+    let another = fs::read(another.dir().join("ledger/default/checkpoint")).unwrap();
+    place(&another, &authority.stamp(&another));
+    assert_eq!(check(&export(), &authority).code, 1);
+    let hashes = file(&bundle, "default/stamp.hashes");
+    fs::write(&hashes, "stamp 11825\n").unwrap();
+    let ran = check(&bundle, &authority);
+    assert!(ran.code == 1 && ran.err.contains("stamp.hashes"), "{}", ran.err);
 }

@@ -12,6 +12,7 @@ mod demo;
 mod evidence;
 mod faults;
 mod import;
+mod keeping;
 mod output;
 mod redaction;
 mod remote;

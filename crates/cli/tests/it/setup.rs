@@ -138,7 +138,7 @@ fn noise_is_learned_from_traffic() {
 #[test]
 fn events_show_which_policy_is_in_force() {
     let record = typical();
-    let args = ["policy", "status", "--cluster", "default", "--since", "1d"];
+    let args = ["policy", "mode", "status", "--cluster", "default", "--since", "1d"];
     let ran = record.run(&[&args[..], &[TYPICAL]].concat());
     let line = ran.out.lines().nth(1).unwrap();
     let words: Vec<&str> = line.split_whitespace().collect();
@@ -174,6 +174,98 @@ fn init_writes_a_folder_with_steps() {
     let out = path(&record, "openshift");
     let ran = record.run(&["init", "openshift", "--cluster", "prod", "--out", &out]);
     assert!(ran.ok().contains("oc patch apiserver"));
+}
+
+/// A manifest as kubeadm writes it, as far as it matters.
+const MANIFEST: &str = "\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: kube-apiserver
+spec:
+  containers:
+  - command:
+    - kube-apiserver
+    - --secure-port=6443
+    image: registry.k8s.io/kube-apiserver:v1.36.2
+    name: kube-apiserver
+    volumeMounts:
+    - mountPath: /etc/kubernetes/pki
+      name: k8s-certs
+      readOnly: true
+  hostNetwork: true
+  volumes:
+  - hostPath:
+      path: /etc/kubernetes/pki
+      type: DirectoryOrCreate
+    name: k8s-certs
+status: {}
+";
+
+#[test]
+fn init_sets_a_host_up_and_writes_nothing_over() {
+    let record = Record::new();
+    let folder = path(&record, "out");
+    let url = "https://127.0.0.1:1";
+    let init = |target: &str, root: &str, more: &[&str]| {
+        let args = ["init", target, "--cluster", "prod", "--out", &folder, "--apply"];
+        record.run(&[&args[..], &["--host-root", root], more].concat())
+    };
+    for (target, drop_in) in [
+        ("kubeadm", None),
+        ("k3s", Some("etc/rancher/k3s/config.yaml.d/90-whodid.yaml")),
+        ("rke2", Some("etc/rancher/rke2/config.yaml.d/90-whodid.yaml")),
+        ("generic", None),
+    ] {
+        let root = path(&record, target);
+        let on_host = |name: &str| format!("{root}/{name}");
+        let manifest = on_host("etc/kubernetes/manifests/kube-apiserver.yaml");
+        fs::create_dir_all(on_host("etc/kubernetes/manifests")).unwrap();
+        fs::write(&manifest, MANIFEST).unwrap();
+        let ran = init(target, &root, &["--url", url]);
+        assert_eq!(ran.code, 0, "{target}: {}", ran.err);
+        assert!(ran.err.contains("nobody answers at https://127.0.0.1:1"), "{}", ran.err);
+        let policy = on_host("etc/kubernetes/audit/policy.yaml");
+        assert_eq!(record.run(&["policy", "lint", &policy]).code, 0);
+        let webhook = on_host("etc/kubernetes/audit/webhook.yaml");
+        assert_eq!(fs::metadata(&webhook).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(std::path::Path::new(&on_host("var/log/kubernetes/audit")).is_dir());
+        let changed = fs::read_to_string(&manifest).unwrap();
+        if target == "kubeadm" {
+            let ran = record.run(&["policy", "lint", &policy, "--flags", &manifest]);
+            assert_eq!(ran.code, 0, "{}", ran.out);
+            assert_eq!(ran.out.matches(": pass").count(), 6, "{}", ran.out);
+            // Lines were added, and none was changed.
+            let lines: Vec<&str> =
+                changed.lines().filter(|line| MANIFEST.contains(*line)).collect();
+            assert!(lines.len() >= MANIFEST.lines().count(), "{changed}");
+            let before = on_host("etc/kubernetes/audit/kube-apiserver.yaml.before");
+            assert_eq!(fs::read_to_string(before).unwrap(), MANIFEST);
+            // A second time, the flags are there already, and nothing is touched.
+            let again = init(target, &root, &[]);
+            assert_eq!((again.code, again.err.contains("already")), (2, true), "{}", again.err);
+            assert_eq!(fs::read_to_string(&manifest).unwrap(), changed);
+        } else {
+            assert_eq!(changed, MANIFEST);
+        }
+        if let Some(drop_in) = drop_in {
+            assert!(fs::read_to_string(on_host(drop_in)).unwrap().contains("audit-policy-file"));
+            assert!(ran.err.contains("systemctl restart"), "{}", ran.err);
+        }
+        // Another's policy stays.
+        fs::write(&policy, "another").unwrap();
+        assert_eq!(init(target, &root, &[]).code, 2);
+        assert_eq!(fs::read_to_string(&policy).unwrap(), "another");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+    let foreign = path(&record, "foreign");
+    fs::create_dir_all(format!("{foreign}/etc/kubernetes/manifests")).unwrap();
+    let manifest = format!("{foreign}/etc/kubernetes/manifests/kube-apiserver.yaml");
+    fs::write(&manifest, "spec: {}\n").unwrap();
+    let ran = init("kubeadm", &foreign, &["--url", url]);
+    assert_eq!((ran.code, ran.err.contains("not as kubeadm writes it")), (2, true), "{}", ran.err);
+    assert!(!std::path::Path::new(&format!("{foreign}/etc/kubernetes/audit")).exists());
+    assert_eq!(init("kind", &foreign, &[]).code, 2);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 mod differences;
 mod findings;
 mod loading;
+mod patterns;
 mod profiles;
 mod properties;
 mod vectors;

@@ -8,6 +8,7 @@
 
 mod custody;
 mod hostile;
+mod keeping;
 mod openapi;
 mod stamping;
 mod support;

@@ -12,6 +12,7 @@ use whodid_tlog::{Hash, Tile, tile};
 use super::log::{self, Log, path};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
+use crate::reader::Reader;
 
 /// The name of the meta log; no cluster may have it.
 pub(crate) const NAME: &str = "meta";
@@ -77,6 +78,15 @@ pub enum Record {
         /// Why.
         reason: String,
     },
+    /// A cluster is to be recorded in another way from now on.
+    Mode {
+        /// The cluster.
+        cluster: String,
+        /// How.
+        mode: Mode,
+        /// Why.
+        reason: String,
+    },
     /// A log was frozen at its last head, and another goes on.
     Reopen {
         /// The origin of the frozen log.
@@ -116,6 +126,19 @@ pub struct Hold {
     pub until: Option<String>,
 }
 
+/// How a cluster is to be recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Mode {
+    /// What it is called, `daily` or `investigation` for example.
+    pub name: String,
+    /// The SHA-256 of the policy's bytes, in hexadecimal.
+    pub policy: String,
+    /// When it has to end (RFC 3339, UTC); without it, it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
+}
+
 impl Hold {
     /// Whether it is about some of the events that were taken in from one instant to another.
     pub(crate) fn covers(&self, (first, last): (Micros, Micros)) -> bool {
@@ -136,6 +159,8 @@ pub(crate) struct Standing {
     pub(crate) redacted: BTreeMap<String, BTreeMap<u64, BTreeSet<String>>>,
     /// The holds that are in force, by name.
     pub(crate) holds: BTreeMap<String, Hold>,
+    /// How each cluster is to be recorded.
+    pub(crate) modes: BTreeMap<String, Mode>,
 }
 
 impl Standing {
@@ -159,6 +184,9 @@ impl Standing {
             }
             Record::Release { name, .. } => {
                 self.holds.remove(&name);
+            }
+            Record::Mode { cluster, mode, .. } => {
+                self.modes.insert(cluster, mode);
             }
             Record::Seal(_) | Record::Reopen { .. } => {}
         }
@@ -195,7 +223,12 @@ impl Standing {
             hold: hold.clone(),
             reason: reason(),
         });
-        pruned.chain(expired).chain(redacted).chain(holds).collect()
+        let modes = self.modes.iter().map(|(cluster, mode)| Record::Mode {
+            cluster: cluster.clone(),
+            mode: mode.clone(),
+            reason: reason(),
+        });
+        pruned.chain(expired).chain(redacted).chain(holds).chain(modes).collect()
     }
 }
 
@@ -208,6 +241,18 @@ pub struct MetaEntry {
     pub received: String,
     /// What was done.
     pub record: Record,
+}
+
+impl Reader {
+    /// The records of the meta log that are signed, but for seals of files, in order.
+    ///
+    /// # Errors
+    /// A file of the meta log is damaged.
+    pub fn records(&self) -> Result<Vec<MetaEntry>> {
+        let mut entries = signed_entries(&*self.disk)?;
+        entries.retain(|entry| !matches!(entry.record, Record::Seal(_)));
+        Ok(entries)
+    }
 }
 
 /// The meta log, being written.
@@ -369,15 +414,15 @@ pub(crate) fn seals(disk: &dyn Disk) -> Result<HashMap<String, Seal>> {
 
 /// The records that are signed, in order.
 fn signed(disk: &dyn Disk) -> Result<Vec<Record>> {
+    Ok(signed_entries(disk)?.into_iter().map(|entry| entry.record).collect())
+}
+
+fn signed_entries(disk: &dyn Disk) -> Result<Vec<MetaEntry>> {
     let Some((_, policy)) = log::policy(disk, NAME)? else { return Ok(Vec::new()) };
     let size = log::checkpoint(disk, NAME, &policy)?.1.head.size;
     let entries = entries_from(disk, 0)?;
     let entries = entries.iter().take(usize::try_from(size).unwrap_or(usize::MAX));
-    let record = |entry: &Vec<u8>| {
-        let entry: MetaEntry = serde_json::from_slice(entry).map_err(|_| damaged(UNFINISHED))?;
-        Ok(entry.record)
-    };
-    entries.map(record).collect()
+    entries.map(|entry| serde_json::from_slice(entry).map_err(|_| damaged(UNFINISHED))).collect()
 }
 
 /// The unfinished bundle, and the leaf that it begins with.

@@ -98,6 +98,19 @@ impl Evidence {
         Ok([left, leaves, right])
     }
 
+    /// The full subtrees up to so many leaves, and those behind: the first give the root that the
+    /// tree had then, all of them that of the checkpoint.
+    ///
+    /// # Errors
+    /// The checkpoint has fewer leaves, or the record cannot be read.
+    pub async fn split_at(&self, size: u64) -> Result<(Vec<Hash>, Vec<Hash>)> {
+        let all = self.checkpoint().head.size;
+        if size > all {
+            return Err(Error::Invalid(format!("{all} leaves do not follow from {size}")));
+        }
+        self.signed.around(&self.snapshot, &(size..size)).await
+    }
+
     /// How the tree of the checkpoint follows from an earlier one of this size.
     ///
     /// # Errors
@@ -255,7 +268,7 @@ impl Signed {
             return Ok(None);
         }
         let nodes = self.nodes(snapshot, seqs).await?;
-        let mut leaves = snapshot.disclosed(&self.name, seqs).await?.into_iter();
+        let mut leaves = self.disclosed(snapshot, seqs).await?.into_iter();
         let mut proven = Vec::with_capacity(seqs.len());
         for seq in seqs.iter().copied() {
             let leaf = leaves.next().filter(|leaf| leaf.seq == seq);
@@ -302,6 +315,17 @@ impl Signed {
         let entries = meta::entries_from(&*self.disk, range.start)?;
         let count = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
         Ok(entries.iter().take(count).map(|entry| Hash::of_leaf(entry)).collect())
+    }
+
+    /// Leaves of this log, with what they commit to, from what holds them.
+    async fn disclosed(&self, snapshot: &Snapshot, seqs: &BTreeSet<u64>) -> Result<Vec<Disclosed>> {
+        if self.name != meta::NAME {
+            return snapshot.disclosed(&self.name, seqs).await;
+        }
+        let Some(first) = seqs.first() else { return Ok(Vec::new()) };
+        let entries = (*first..).zip(meta::entries_from(&*self.disk, *first)?);
+        let wanted = entries.filter(|(seq, _)| seqs.contains(seq));
+        Ok(wanted.map(|(seq, entry)| Disclosed { seq, entry, bodies: Vec::new() }).collect())
     }
 
     /// What proofs of these leaves are made of.

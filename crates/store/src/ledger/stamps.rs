@@ -7,6 +7,7 @@ use whodid_tlog::{Checkpoint, Note, Policy};
 use super::log::{self, path};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
+use crate::reader::Reader;
 use crate::writer::Writer;
 
 /// The folder of stamps in that of a log.
@@ -18,6 +19,33 @@ const TOKEN: &str = "tsr";
 
 fn file(size: u64, what: &str) -> String {
     format!("{FOLDER}/{size:015}.{what}")
+}
+
+/// What a time-stamping authority has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// How many leaves the tree had.
+    pub size: u64,
+    /// The checkpoint, byte for byte what was stamped.
+    pub checkpoint: Vec<u8>,
+    /// The authority's answer (RFC 3161, TimeStampResp).
+    pub answer: Vec<u8>,
+}
+
+impl Reader {
+    /// The newest stamp of a log whose tree had at most so many leaves; `None` if there is none.
+    ///
+    /// # Errors
+    /// A file of it cannot be read.
+    pub fn stamp(&self, name: &str, size_max: u64) -> Result<Option<Stamp>> {
+        let newest = sizes(&*self.disk, name)?.into_iter().rfind(|size| *size <= size_max);
+        let Some(size) = newest.filter(|size| *size > 0) else { return Ok(None) };
+        let read = |what| {
+            let file = file(size, what);
+            log::read(&*self.disk, name, &file)?.ok_or_else(|| log::gone(name, &file))
+        };
+        Ok(Some(Stamp { size, checkpoint: read(CHECKPOINT)?, answer: read(TOKEN)? }))
+    }
 }
 
 impl Writer {

@@ -51,7 +51,7 @@ CLUSTER = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 DECIMAL = r"(?:0|[1-9][0-9]{0,18})"
 TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 PLACE = re.compile(
-    rf"({CLUSTER})/(?:(checkpoint|disclosures\.jsonl|range)"
+    rf"({CLUSTER})/(?:(checkpoint|disclosures\.jsonl|range|stamp\.(?:checkpoint|tsr|hashes))"
     rf"|entries/({DECIMAL})\.json|proofs/({DECIMAL})\.tlog-proof)"
 )
 
@@ -313,6 +313,40 @@ def openssl(key, message, signature):
     return ended.returncode == 0
 
 
+def stamp_time(data, answer, authority):
+    """When an authority has seen this data, as its answer says; checked if one is believed."""
+    program = shutil.which("openssl")
+    if not program:
+        raise Stop("there is no `openssl` on this machine; install OpenSSL 3.0 or later")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [os.path.join(folder, name) for name in ("data", "answer")]
+            for path, content in zip(paths, (data, answer)):
+                with open(path, "wb") as file:
+                    file.write(content)
+
+            def run(*words):
+                return subprocess.run(
+                    [program, "ts", *words], stdin=subprocess.DEVNULL, capture_output=True
+                )
+
+            if authority:
+                said = run("-verify", "-data", paths[0], "-in", paths[1], "-CAfile", authority)
+                if said.returncode:
+                    raise Wrong("the authority has not stamped this checkpoint")
+            said = run("-reply", "-in", paths[1], "-text")
+    except OSError as error:
+        raise Stop(f"`openssl` cannot be run: {reason(error)}") from None
+    text = said.stdout.decode(errors="replace")
+    at = re.search(r"^Time stamp: (.+)$", text, re.MULTILINE)
+    # Even where nobody is believed, it has to be about this.
+    digest = "".join(re.findall(r"^ +[0-9a-f]{4} - ((?:[0-9a-f]{2}[ -]){1,16})", text, re.MULTILINE))
+    digest = digest.replace(" ", "").replace("-", "")
+    if said.returncode or not at or hashlib.sha256(data).hexdigest() not in digest:
+        raise Wrong("it is no answer of a time-stamping authority about this checkpoint")
+    return at[1]
+
+
 # Checkpoints and whose signatures make one (c2sp.org/tlog-checkpoint, c2sp.org/tlog-policy).
 
 
@@ -380,11 +414,15 @@ class Policy:
             raise Wrong("a group asks for more members than it has, or for none")
         return needed, names
 
-    def check(self, note, origin):
-        """Checks who signed the checkpoint of a log, and returns which witnesses saw it when."""
+    def of(self, origin):
         logs = [log for log in self.logs if log.name == origin]
         if not logs:
             raise Wrong(f"the policy knows no log {origin}")
+        return logs
+
+    def check(self, note, origin):
+        """Checks who signed the checkpoint of a log, and returns which witnesses saw it when."""
+        logs = self.of(origin)
         if not any([signed(note, log) for log in logs]):
             raise Wrong(f"it is not signed by {origin}")
         seen, has_seen = {}, {"none": True}
@@ -491,6 +529,8 @@ def check_proof(data, seq, leaf, checkpoint, head):
 
 HEAD_NAMES = ["v", "seq", "cluster", "source", "received"]
 SHAPES = (["event"], ["raw"], ["raw", "bytes", "sha256"])
+# Of the log of what was done with the record.
+META, META_SHAPES = "meta", (["record"],)
 
 
 def commitment(value):
@@ -508,7 +548,8 @@ def read_entry(data, cluster, seq):
         raise Wrong("the entry is of another event than its name says")
     entry = PAIRS.decode(data.decode())
     names = [name for name, _ in entry]
-    if names[:5] != HEAD_NAMES or names[5:] not in SHAPES:
+    shapes = META_SHAPES if cluster == META else SHAPES
+    if names[:5] != HEAD_NAMES or names[5:] not in shapes:
         raise Wrong("the entry does not have the members of an entry")
     received, (name, value) = entry[4][1], entry[5]
     if not isinstance(received, str) or not TIME.fullmatch(received):
@@ -516,6 +557,8 @@ def read_entry(data, cluster, seq):
     members = ((name, value),) if name == "raw" else value
     if not isinstance(members, tuple) or len({name for name, _ in members}) != len(members):
         raise Wrong("the event is no object, or has a member twice")
+    if cluster == META:
+        return {}
     found = ((name, commitment(value)) for name, value in members)
     return {name: commits for name, commits in found if commits}
 
@@ -680,12 +723,12 @@ def read_manifest(data):
         raise Wrong("it does not say when it was made")
     for log in manifest["logs"]:
         record(log, "a log", cluster=str, origin=str, size=int, events=int, range=None)
-        if not re.fullmatch(CLUSTER, log["cluster"]) or log["cluster"] == "meta":
+        if not re.fullmatch(CLUSTER, log["cluster"]):
             raise Wrong(f"{log['cluster']} is not the name of a cluster")
         if log["range"] is not None:
             record(log["range"], "a range", **{"from": int, "to": int, "withheld": int})
     clusters = [log["cluster"] for log in manifest["logs"]]
-    if not clusters or len(set(clusters)) != len(clusters):
+    if not set(clusters) - {META} or len(set(clusters)) != len(clusters):
         raise Wrong("it has no log, or one twice")
     for name, digest in manifest["files"].items():
         if not isinstance(digest, str) or not re.fullmatch("[0-9a-f]{64}", digest):
@@ -748,11 +791,12 @@ class Log:
         # By event: the hash of its entry, and what that commits to.
         self.leaves, self.commitments, self.opened = {}, {}, set()
         self.head, self.seen = None, {}
+        self.stamped, self.records = None, {}
 
     def path(self, name):
         return f"{self.cluster}/{name}"
 
-    def check(self, policy, export_key):
+    def check(self, policy, export_key, authority):
         failures = self.report.failures
         with self.report.about(MANIFEST):
             check_origin(self.log, export_key)
@@ -762,6 +806,9 @@ class Log:
                 self.check_disclosures()
         with self.report.about(self.path("range")):
             self.check_range()
+        if self.single & {"stamp.checkpoint", "stamp.tsr", "stamp.hashes"}:
+            with self.report.about(self.path("stamp.tsr")):
+                self.check_stamp(policy, authority)
         if failures == self.report.failures:
             self.say()
 
@@ -772,6 +819,13 @@ class Log:
         say(f"log {self.head.origin}, of size {self.head.size}")
         for witness, at in self.seen.items():
             say(f"seen by {witness} {moment(at)}")
+        if self.stamped:
+            say(self.stamped)
+        if self.cluster == META:
+            say(counted(len(self.leaves), "record") + " of what was done with the log's events")
+            for seq in sorted(self.leaves):
+                say(f"record {seq}: {self.records[seq]}")
+            return
         values = sum(len(members) for members in self.commitments.values())
         events = counted(len(self.leaves), "event")
         say(f"{events}; {len(self.opened)} of {counted(values, 'committed value')} opened")
@@ -809,6 +863,8 @@ class Log:
                 leaf = leaf_hash(data)
                 self.leaves[seq] = leaf
                 self.commitments[seq] = read_entry(data, self.cluster, seq)
+                if self.cluster == META:
+                    self.records[seq] = data[data.index(b'"received":') :].decode()
             name = self.path(f"proofs/{seq}.tlog-proof")
             with self.report.about(f"{name}, {event}"):
                 data = self.bundle.read(name, PROOF_MAX)
@@ -849,6 +905,40 @@ class Log:
             if commits != commitments[member]:
                 raise Wrong(f"{where} is not what the entry commits to")
         return seq, member
+
+    def check_stamp(self, policy, authority):
+        """That a time-stamping authority has seen the tree (RFC 3161), and it grew to this one."""
+        data = self.bundle.read(self.path("stamp.checkpoint"), NOTE_MAX)
+        answer = self.bundle.read(self.path("stamp.tsr"), NOTE_MAX)
+        note = parse_note(data)
+        old = parse_checkpoint(note.text)
+        if policy and not any([signed(note, log) for log in policy.of(old.origin)]):
+            raise Wrong(f"what was stamped is not signed by {old.origin}")
+        if not self.head or old.origin != self.head.origin or old.size > self.head.size:
+            raise Wrong("what was stamped is of another log, or of a larger tree")
+        self.check_growth(old)
+        at = stamp_time(data, answer, authority)
+        believed = "" if authority else "; by whom, nobody looked: pass --tsa-ca"
+        self.stamped = f"the first {old.size} leaves were stamped {at}{believed}"
+
+    def check_growth(self, old):
+        lines = (line for _, line in self.bundle.lines(self.path("stamp.hashes"), RANGE_MAX, 128))
+        if next(lines, "") != f"stamp {old.size}":
+            raise Wrong("stamp.hashes is of another size than what was stamped")
+        tree = Tree()
+        for side, begin, end in (("left ", 0, old.size), ("right ", old.size, self.head.size)):
+            for level, index in nodes(begin, end):
+                line = next(lines, "")
+                if not line.startswith(side):
+                    raise Wrong(f"a line of stamp.hashes should begin with {side!r}")
+                tree.add(level, index, a_hash(line[len(side):]))
+            expected = old.root if end == old.size else self.head.root
+            if tree.root() != expected:
+                raise Wrong("the tree did not grow from what was stamped")
+        if next(lines, None) is not None:
+            raise Wrong("stamp.hashes has more lines than the tree has hashes")
+        if self.head.size == old.size and old.root != self.head.root:
+            raise Wrong("the tree did not grow from what was stamped")
 
     def check_range(self):
         stated = self.log["range"]
@@ -958,9 +1048,10 @@ def check(path, arguments, report):
     report.say(f"query: {manifest['query']}")
     report.say(f"purpose: {manifest['purpose']}")
     for log in manifest["logs"]:
-        Log(bundle, log, listed[log["cluster"]], report).check(policy, key)
+        Log(bundle, log, listed[log["cluster"]], report).check(policy, key, arguments.tsa_ca)
     if not report.failures:
-        events = counted(sum(log["events"] for log in manifest["logs"]), "event")
+        events = (log["events"] for log in manifest["logs"] if log["cluster"] != META)
+        events = counted(sum(events), "event")
         logs = counted(len(manifest["logs"]), "log")
         report.say(f"verified: {events} of {logs}, in {counted(len(bundle.listed), 'file')}")
 
@@ -976,6 +1067,7 @@ def parse_arguments(argv):
     )
     parser.add_argument("--policy", metavar="FILE", help="whose checkpoints you believe")
     parser.add_argument("--export-key", metavar="FILE", help="whose manifests you believe")
+    parser.add_argument("--tsa-ca", metavar="FILE", help="whose time stamps you believe, PEM")
     parser.add_argument("--quiet", action="store_true", help="print only what fails, and notes")
     return parser.parse_args(argv)
 

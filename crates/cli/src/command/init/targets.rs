@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::on_host;
 use crate::args::InitTarget;
+use crate::command::folder::File;
 
 /// What is the same for all kinds of clusters.
 pub struct Setup<'a> {
@@ -22,12 +23,6 @@ pub struct Setup<'a> {
     /// is away is in it.
     pub log_dir: &'a Path,
     pub data_dir: &'a Path,
-}
-
-/// A file of the folder.
-pub struct File {
-    pub name: &'static str,
-    pub text: String,
 }
 
 /// Files, and what to do with them.
@@ -54,7 +49,7 @@ impl Plan {
 
 /// The flags, in order; those of the log are what the CIS benchmark asks for, and `whodid plan
 /// storage` says what an outage needs.
-fn flags(setup: &Setup<'_>) -> Vec<(&'static str, String)> {
+pub fn flags(setup: &Setup<'_>) -> Vec<(&'static str, String)> {
     vec![
         ("audit-policy-file", on_host(setup.host_dir, "policy.yaml")),
         ("audit-webhook-config-file", on_host(setup.host_dir, "webhook.yaml")),
@@ -95,13 +90,17 @@ fn serve(setup: &Setup<'_>) -> String {
     let (host, port) = authority(setup.url);
     format!(
         "Start the server, if it does not run: `whodid serve --data-dir {} --ingest-listen \
-         0.0.0.0:{port} --tls-name {host}`.",
-        setup.data_dir.display()
+         0.0.0.0:{port} --tls-name {host}`. Where whodid is missing: `apt install \
+         ./whodid_{version}_ARCH.deb`, with these flags as `WHODID_FLAGS` in `/etc/default/whodid` \
+         and `systemctl enable --now whodid`; or the program of `whodid-{version}-ARCH-linux.tar.gz`, \
+         which needs no library.",
+        setup.data_dir.display(),
+        version = env!("CARGO_PKG_VERSION")
     )
 }
 
 /// Host and port of a URL.
-fn authority(url: &str) -> (&str, &str) {
+pub fn authority(url: &str) -> (&str, &str) {
     let rest = url.strip_prefix("https://").unwrap_or(url);
     let rest = rest.split('/').next().unwrap_or(rest);
     match rest.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()) {

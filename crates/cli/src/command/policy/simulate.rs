@@ -1,16 +1,14 @@
-//! `whodid policy simulate` and `status`: a policy held against recorded traffic, to tell what it
-//! would have recorded, or whether it is the one that did.
+//! `whodid policy simulate`: a policy held against recorded traffic, to tell what it would have
+//! recorded.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use whodid_policy::{Level, PROFILES, Policy, Simulation, Tally, Version, load, unanswered};
-use whodid_query::seconds;
+use whodid_policy::{Blind, Level, Policy, Simulation, Tally, blind, unanswered};
 
 use super::policy;
-use super::traffic::{Group, Scope, read};
-use crate::args::{PolicyFormat, PolicyStatusArgs, SimulateArgs, StoreArgs};
-use crate::command::now;
+use super::traffic::{Scope, read};
+use crate::args::{PolicyFormat, SimulateArgs};
 use crate::failure::Failure;
 use crate::output::table::{NONE, Table};
 use crate::output::{bytes, cell, pretty, print};
@@ -112,6 +110,13 @@ impl Report<'_> {
         if !lost.is_empty() {
             text.push_str(&format!("\nnot answered with it:\n  {}\n", lost.join("\n  ")));
         }
+        let blind: Vec<String> = blind(self.policy).iter().map(Blind::to_string).collect();
+        if !blind.is_empty() {
+            text.push_str(&format!(
+                "\nsuspicious and not seen with it:\n  {}\n",
+                blind.join("\n  ")
+            ));
+        }
         self.doubts().into_iter().for_each(|doubt| text.push_str(&format!("\n{doubt}\n")));
         text
     }
@@ -151,6 +156,13 @@ impl Report<'_> {
         };
         let rule = |((number, rule), of): ((usize, &whodid_policy::Rule), &Tally)| json!({"rule": number, "line": rule.at.line, "level": rule.level.name(), "tally": tally(of)});
         let rules = (1..).zip(&self.policy.rules).zip(&self.simulation.rules);
+        let pattern = |of: &Blind| {
+            json!({
+                "id": of.pattern.id, "what": of.pattern.what, "level": of.pattern.level.name(),
+                "unseen": of.unseen,
+            })
+        };
+        let blind = blind(self.policy);
         json!({
             "days": self.days,
             "before": tally(&self.simulation.before),
@@ -166,6 +178,7 @@ impl Report<'_> {
                 "compressed": self.disk(GZIPPED),
             },
             "unanswered": unanswered(self.policy),
+            "blind": blind.iter().map(pattern).collect::<Vec<_>>(),
             "doubts": self.doubts(),
         })
     }
@@ -186,78 +199,4 @@ fn span(days: f64) -> String {
         days if days * 24.0 >= 2.0 => format!("{:.1} hours", days * 24.0),
         days => format!("{:.1} minutes", days * 24.0 * 60.0),
     }
-}
-
-/// `whodid policy status`: which policy the events agree with.
-pub async fn status(args: &PolicyStatusArgs) -> Result<(), Failure> {
-    let version = args.version.kubernetes_version;
-    let mut candidates = Vec::new();
-    for file in &args.files {
-        candidates.push((file.display().to_string(), policy(file, version)?));
-    }
-    for profile in &PROFILES {
-        let loaded = load(&profile.text(), Version::NEWEST);
-        candidates.extend(loaded.policy.map(|policy| (profile.name.to_owned(), policy)));
-    }
-    let Some(span @ 1..) = seconds(&args.since) else {
-        let why = format!("--since {}: write a length of time, such as 1h or 7d", args.since);
-        return Err(Failure::Usage(why));
-    };
-    let policies: Vec<&Policy> = candidates.iter().map(|(_, policy)| policy).collect();
-    let since = Some(now() - i64::from(span) * 1_000_000);
-    let scope = Scope { cluster: args.cluster.as_deref(), since, with_bodies: false };
-    let (groups, _) = read(&args.store, scope, &policies).await?;
-    let all: u64 = groups.iter().map(|group| group.events).sum();
-    if all == 0 {
-        return Err(Failure::NothingFound(format!("no event came in the last {}", args.since)));
-    }
-    let mut table =
-        Table::new(["POLICY", "EVENTS THAT AGREE", "FIRST THAT DOES NOT"].map(str::to_owned));
-    let mut best = 0;
-    for (name, policy) in &candidates {
-        let (agreeing, example) = agreement(policy, &groups);
-        best = best.max(agreeing);
-        let example = example.map_or_else(|| NONE.to_owned(), |example| cell(&example));
-        table.row(vec![cell(name), format!("{agreeing} of {all}"), example]);
-    }
-    print(&table.print(true))?;
-    if best == all {
-        return Ok(());
-    }
-    Err(Failure::NothingFound("the events agree with none of these policies".into()))
-}
-
-/// The profile that the events of the last hour agree with best, how many do, and of how many;
-/// `None` without events.
-pub async fn in_force(
-    store: &StoreArgs,
-    cluster: Option<&str>,
-) -> Result<Option<(&'static str, u64, u64)>, Failure> {
-    let profiles: Vec<(&str, Policy)> = PROFILES
-        .iter()
-        .filter_map(|profile| Some((profile.name, load(&profile.text(), Version::NEWEST).policy?)))
-        .collect();
-    let policies: Vec<&Policy> = profiles.iter().map(|(_, policy)| policy).collect();
-    let since = Some(now() - 3_600 * 1_000_000);
-    let (groups, _) = read(store, Scope { cluster, since, with_bodies: false }, &policies).await?;
-    let all: u64 = groups.iter().map(|group| group.events).sum();
-    let agreeing = profiles.iter().map(|(name, policy)| (*name, agreement(policy, &groups).0));
-    // Of several that are the same, the first.
-    let best = agreeing.rev().max_by_key(|(_, count)| *count);
-    Ok(best.filter(|_| all > 0).map(|(name, count)| (name, count, all)))
-}
-
-/// How many events were recorded at the level and stage that a policy says, and one that was not.
-fn agreement(policy: &Policy, groups: &[Group]) -> (u64, Option<String>) {
-    let (mut agreeing, mut example) = (0, None);
-    for group in groups {
-        let traffic = group.traffic();
-        let decision = policy.decide(&traffic.request);
-        if decision.level == group.level && decision.records(group.stage) {
-            agreeing += group.events;
-        } else if example.is_none() {
-            example = Some(format!("{} ({}, {})", traffic.request, group.stage, group.level));
-        }
-    }
-    (agreeing, example)
 }
