@@ -316,7 +316,7 @@ fn what_was_done_and_what_was_stamped_go_along() {
     let more = crate::support::event("more", "get", "jane", "/api", "");
     record.run(&["import", &record.file("more.jsonl", (more + "\n").as_bytes())]).ok();
     let with_body = record.run(&["search", "verb:patch", "--limit", "1", "-o", "name"]).ok();
-    let id = with_body.trim();
+    let id = with_body.trim().trim_start_matches("event/");
     record.run(&["redact", id, "--reason", "a password in it"]).ok();
     let trusted = |authority: &Authority| ["--tsa-ca".to_owned(), authority.certificate()];
     let mut made = 0;

@@ -111,7 +111,7 @@ fn the_script_switches_there_and_back() {
     let out = record.dir().with_file_name("out").display().to_string();
     let (dir, restarts) = (host.display().to_string(), host.join("restarts"));
     fs::create_dir(&host).unwrap();
-    let restart = format!("echo restarted >> '{}'", restarts.display());
+    let restart = format!("echo restarted >> \"{}\"", restarts.display());
     let own = record.file(
         "own.yaml",
         b"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: Metadata\n",

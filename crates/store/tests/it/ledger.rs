@@ -389,7 +389,9 @@ async fn an_edge_that_is_gone_or_wrong_is_made_again() {
 /// What of a store is not covered by the ledger, by design (`docs/format/ledger.md`).
 fn is_covered(path: &Path) -> bool {
     let path = path.to_str().unwrap();
-    ["events/cluster=", "bodies/cluster=", "keys/", "ledger/", "store.json"].iter().any(|p| path.starts_with(p))
+    ["events/cluster=", "bodies/cluster=", "keys/", "ledger/", "store.json"]
+        .iter()
+        .any(|p| path.starts_with(p))
         && !path.ends_with("/key")
 }
 

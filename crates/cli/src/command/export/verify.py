@@ -807,8 +807,12 @@ class Log:
         with self.report.about(self.path("range")):
             self.check_range()
         if self.single & {"stamp.checkpoint", "stamp.tsr", "stamp.hashes"}:
+            old = None
             with self.report.about(self.path("stamp.tsr")):
-                self.check_stamp(policy, authority)
+                old = self.check_stamp(policy, authority)
+            with self.report.about(self.path("stamp.hashes")):
+                if old:
+                    self.check_growth(old)
         if failures == self.report.failures:
             self.say()
 
@@ -916,10 +920,10 @@ class Log:
             raise Wrong(f"what was stamped is not signed by {old.origin}")
         if not self.head or old.origin != self.head.origin or old.size > self.head.size:
             raise Wrong("what was stamped is of another log, or of a larger tree")
-        self.check_growth(old)
         at = stamp_time(data, answer, authority)
         believed = "" if authority else "; by whom, nobody looked: pass --tsa-ca"
         self.stamped = f"the first {old.size} leaves were stamped {at}{believed}"
+        return old
 
     def check_growth(self, old):
         lines = (line for _, line in self.bundle.lines(self.path("stamp.hashes"), RANGE_MAX, 128))
