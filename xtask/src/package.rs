@@ -180,7 +180,8 @@ fn check(made: &Path, place: &str, stage: &Path) -> anyhow::Result<()> {
             command.current_dir(&folder);
             command
         };
-        command::output(command.args(words).env_clear().env("WHODID_DATA_DIR", "record"))
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command::output(command.args(words).env("WHODID_DATA_DIR", "record"))
     };
     let said = run(&["--version"])?;
     ensure!(said.trim() == format!("whodid {}", env!("CARGO_PKG_VERSION")), "it says {said}");

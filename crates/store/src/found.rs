@@ -13,6 +13,7 @@ use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::flush::{Retired, Tables};
 use crate::health::Health;
+use crate::ledger::log;
 use crate::object::{self, DiskStore, TMP};
 use crate::recover::{self, Recovered, Watermarks};
 use crate::table::{BODIES, DeltaLog, EVENTS};
@@ -86,6 +87,9 @@ fn settle(disk: &dyn Disk, health: &Health) -> Result<()> {
     for table in [EVENTS, BODIES] {
         folders.extend([table.to_owned(), format!("{table}/_delta_log")]);
     }
+    // A checkpoint that is there is not signed again.
+    folders.push(log::FOLDER.into());
+    folders.extend(log::folders(disk)?.iter().map(|name| format!("{}/{name}", log::FOLDER)));
     for mut file in replay::open_all(disk)? {
         file.settle(health)?;
     }

@@ -1,6 +1,6 @@
 //! The order of writes (`docs/format/ledger.md`), stopped before every single operation of a life
-//! that goes through all its steps: killed there, and without power from there on. Whatever was
-//! acknowledged has to be there, and what anybody may have seen signed has to be a beginning of the
+//! that goes through all its steps: killed there, without power from there on, and killed there with
+//! the power gone in the next life. Whatever was acknowledged has to be there, and what anybody may have seen signed has to be a beginning of the
 //! log that goes on.
 
 use std::collections::BTreeMap;
@@ -132,14 +132,24 @@ async fn faults(disk: SimDisk, acknowledged: &[String], seen: Option<Checkpoint>
     found
 }
 
-/// Stops before operation `at`, in both ways.
+/// The next life believes what a process that was killed left, writes it down, and loses power.
+async fn killed_and_without_power(killed: SimDisk) -> SimDisk {
+    if let Ok(writer) = Writer::open(Arc::new(killed.clone()), options()).await {
+        let _died = writer.flush().await;
+    }
+    killed.after_the_worst()
+}
+
+/// Stops before operation `at`, in each way.
 async fn stopped(at: u64, lies: Lies) -> Vec<String> {
     let disk = SimDisk::new(at, lies);
     let acknowledged = live(&disk).await;
     let seen = published(&disk);
     let without_power = disk.after_power_loss(&mut Rng::new(at), u64::MAX);
     let killed = disk.after_kill(u64::MAX);
+    let both = killed_and_without_power(disk.after_kill(u64::MAX)).await;
     let mut found = faults(killed, &acknowledged, seen.clone()).await;
+    found.extend(faults(both, &acknowledged, seen.clone()).await);
     found.extend(faults(without_power, &acknowledged, seen).await);
     found
 }

@@ -139,6 +139,21 @@ impl SimDisk {
         })))
     }
 
+    /// The disk at its worst when the power is back: only what was synced is there.
+    pub fn after_the_worst(&self) -> SimDisk {
+        let state = self.lock();
+        let synced = |inode: &Inode| Inode { bytes: inode.durable.clone(), ..inode.clone() };
+        SimDisk(Arc::new(Mutex::new(State {
+            inodes: state.inodes.iter().map(synced).collect(),
+            durable: state.durable.clone(),
+            names: state.durable.clone(),
+            pending: Vec::new(),
+            fuse: u64::MAX,
+            lies: state.lies,
+            done: Vec::new(),
+        })))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }

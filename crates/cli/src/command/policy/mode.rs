@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use whodid_event::time;
 use whodid_policy::{Profile, Version};
 use whodid_query::seconds;
-use whodid_store::Mode;
+use whodid_store::{Mode, hex};
 
 use super::{policy, read};
 use crate::args::{ControlPlane, DailyArgs, InvestigationArgs};
@@ -80,7 +80,7 @@ fn of_every_day(file: Option<&Path>) -> Result<String, Failure> {
 }
 
 fn mode(name: &str, policy: &str, until: Option<time::Micros>) -> Mode {
-    let policy = Sha256::digest(policy).iter().map(|byte| format!("{byte:02x}")).collect();
+    let policy = hex(&Sha256::digest(policy).into());
     Mode { name: name.to_owned(), policy, until: until.map(time::format) }
 }
 
