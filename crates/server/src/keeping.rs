@@ -34,7 +34,7 @@ impl FromRequestParts<App> for Owner {
         }
         Err(Problem::new(
             StatusCode::FORBIDDEN,
-            "only the owner of the data directory may do that, through the socket whodid.sock in it",
+            "only the owner of the data directory may do that, through whodid.sock in it",
         ))
     }
 }

@@ -1,5 +1,6 @@
 //! What a server does beside its work, one after the other: looking after the limits of clusters,
-//! letting the oldest go, merging segments, reminding of what should have ended. What each of these means is others' to say.
+//! letting the oldest go, merging segments, reminding of what should have ended. What each of these
+//! means is others' to say.
 
 use std::time::Duration;
 

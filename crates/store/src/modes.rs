@@ -1,5 +1,5 @@
-//! Which policy a cluster is to be recorded with, as it was decided and for how long: records of the
-//! meta log. Which one events show to be in force is for those who know policies to say.
+//! Which policy a cluster is to be recorded with, as it was decided and for how long: records of
+//! the meta log. Which one events show to be in force is for those who know policies to say.
 
 use std::collections::BTreeMap;
 

@@ -213,7 +213,7 @@ impl Bundle {
         }))
     }
 
-    /// Adds the newest time stamp of a log, and what shows that its tree grew from what was stamped.
+    /// Adds the newest time stamp of a log, and what shows that its tree grew from there.
     async fn stamp(
         &mut self,
         reader: &Reader,

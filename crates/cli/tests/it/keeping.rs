@@ -1,10 +1,11 @@
-//! What the owner of a record has done to it, by command: while nobody writes it, and while a server
-//! does; and how clusters are to be recorded.
+//! What the owner of a record has done to it, by command: while nobody writes it, and while a
+//! server does; and how clusters are to be recorded.
 
 use std::fs;
 use std::process::Command;
 
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use crate::serve::Server;
 use crate::support::{Ran, Record, event};
@@ -92,7 +93,6 @@ fn an_investigation_is_on_record_and_reminds_of_its_end() {
     assert_eq!(server.end("TERM"), 0);
     let [first, last] = meta(&record).try_into().unwrap();
     assert_eq!((&first["kind"], &first["reason"]), (&"Mode".into(), &"who took the tokens".into()));
-    use sha2::{Digest, Sha256};
     let digest: String = Sha256::digest(policy).iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(
         (&first["mode"]["name"], &first["mode"]["policy"]),

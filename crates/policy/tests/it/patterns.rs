@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use whodid_event::resource;
-use whodid_policy::{Level, PATTERNS, PROFILES, Policy, Profile, Version, blind, load};
+use whodid_policy::{Blind, Level, PATTERNS, PROFILES, Policy, Profile, Version, blind, load};
 
 fn policy(rules: &str) -> Policy {
     let text = format!("apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n{rules}");
@@ -31,7 +31,7 @@ fn names_are_of_something() {
 #[test]
 fn each_level_shows_what_needs_it() {
     let all = blind(&policy("- level: None\n"));
-    assert!(all.len() == PATTERNS.len() && all.iter().all(|blind| blind.is_whole()));
+    assert!(all.len() == PATTERNS.len() && all.iter().all(Blind::is_whole));
     let with_bodies = PATTERNS.iter().filter(|pattern| pattern.level > Level::Metadata);
     let with_bodies: Vec<&str> = with_bodies.map(|pattern| pattern.id).collect();
     assert!(with_bodies.len() >= 15, "{with_bodies:?}");

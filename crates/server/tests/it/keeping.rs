@@ -29,7 +29,10 @@ async fn what_the_owner_asks_is_done_and_on_record() {
     let own = owner(&running);
     let policy = "0".repeat(64);
     let hold = json!({ "cluster": "prod", "since": "2026-01-01T00:00:00Z", "reason": "a case" });
-    let mode = |policy: &str, until: &str| json!({ "mode": { "name": "investigation", "policy": policy, "until": until }, "reason": "a case" });
+    let mode = |policy: &str, until: &str| {
+        let mode = json!({ "name": "investigation", "policy": policy, "until": until });
+        json!({ "mode": mode, "reason": "a case" })
+    };
     let later = "2999-01-01T00:00:00Z";
     let nothing = Value::Null;
     for (method, path, body, status) in [

@@ -28,7 +28,7 @@ pub struct Stamp {
     pub size: u64,
     /// The checkpoint, byte for byte what was stamped.
     pub checkpoint: Vec<u8>,
-    /// The authority's answer (RFC 3161, TimeStampResp).
+    /// The authority's answer (RFC 3161, `TimeStampResp`).
     pub answer: Vec<u8>,
 }
 

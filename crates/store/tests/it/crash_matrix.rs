@@ -1,7 +1,7 @@
 //! The order of writes (`docs/format/ledger.md`), stopped before every single operation of a life
-//! that goes through all its steps: killed there, without power from there on, and killed there with
-//! the power gone in the next life. Whatever was acknowledged has to be there, and what anybody may have seen signed has to be a beginning of the
-//! log that goes on.
+//! that goes through all its steps: killed there, without power from there on, and killed there
+//! with the power gone in the next life. Whatever was acknowledged has to be there, and what
+//! anybody may have seen signed has to be a beginning of the log that goes on.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -190,6 +190,38 @@ async fn every_step_can_be_the_last() {
     }
     assert!(bad.is_empty(), "{} of {} stops lost something", bad.len(), done.len() + 1);
     println!("{} stops, each killed and without power: nothing lost, no fork", done.len() + 1);
+}
+
+/// So many operations of the next life, at most, until what it found is in segments and an edge.
+const NEXT_MAX: u64 = 60;
+
+/// A checkpoint that a killed process left is durable before anything builds on it: wherever the
+/// power goes in the next life, there is never more in segments than was signed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_process_signed_is_made_durable() {
+    let whole = SimDisk::new(u64::MAX, Lies::default());
+    live(&whole).await;
+    let path = format!("ledger/{CLUSTER}/checkpoint");
+    let signed = (1_u64..).zip(whole.done()).filter(|(_, done)| *done == path);
+    let stops: Vec<u64> = signed.map(|(at, _)| at).collect();
+    let mut lives = tokio::task::JoinSet::new();
+    for (at, next) in stops.iter().flat_map(|at| (0..NEXT_MAX).map(move |next| (*at, next))) {
+        lives.spawn(async move {
+            let disk = SimDisk::new(at, Lies::default());
+            let acknowledged = live(&disk).await;
+            let seen = published(&disk);
+            let lost = killed_and_without_power(disk.after_kill(next)).await;
+            (at, next, faults(lost, &acknowledged, seen).await)
+        });
+    }
+    let mut count = 0;
+    while let Some(ended) = lives.join_next().await {
+        let (at, next, found) = ended.unwrap();
+        assert_eq!(found, Vec::<String>::new(), "killed before {at}, without power before {next}");
+        count += 1;
+    }
+    println!("{count} second lives without power, after {} checkpoints", stops.len());
+    assert!(stops.len() >= 3 && count >= 180, "{stops:?}");
 }
 
 /// A store that has more than a unit of leaves, as a process that was ended left it.

@@ -158,7 +158,7 @@ async fn run(seeds: std::ops::Range<u64>, lies: Lies) -> BTreeMap<u64, Vec<Strin
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_power_losses() {
     let bad = run(0..1_000, Lies::default()).await;
-    // The faults themselves: time is part of what is drawn, so that a seed alone may not do it again.
+    // The faults themselves: time is a part of what is drawn, so that a seed alone is not enough.
     let some: Vec<_> = bad.iter().take(5).collect();
     assert!(bad.is_empty(), "{} of 1000 seeds lost something: {some:#?}", bad.len());
     println!("1000 seeds on a disk that forgets what was not synced: 0 lost anything");

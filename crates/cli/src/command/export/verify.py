@@ -340,7 +340,8 @@ def stamp_time(data, answer, authority):
     text = said.stdout.decode(errors="replace")
     at = re.search(r"^Time stamp: (.+)$", text, re.MULTILINE)
     # Even where nobody is believed, it has to be about this.
-    digest = "".join(re.findall(r"^ +[0-9a-f]{4} - ((?:[0-9a-f]{2}[ -]){1,16})", text, re.MULTILINE))
+    rows = re.findall(r"^ +[0-9a-f]{4} - ((?:[0-9a-f]{2}[ -]){1,16})", text, re.MULTILINE)
+    digest = "".join(rows)
     digest = digest.replace(" ", "").replace("-", "")
     if said.returncode or not at or hashlib.sha256(data).hexdigest() not in digest:
         raise Wrong("it is no answer of a time-stamping authority about this checkpoint")

@@ -185,15 +185,16 @@ fn with_auditing(manifest: &str, setup: &Setup<'_>) -> Result<String, String> {
         return Err(format!("it has --{name} already; add the other flags by hand"));
     }
     let (dir, log) = (setup.host_dir.display(), setup.log_dir.display());
-    let arguments = flags.iter().map(|(name, value)| format!("- --{name}={value}")).collect();
-    let mounts = vec![
+    let arguments: Vec<String> =
+        flags.iter().map(|(name, value)| format!("- --{name}={value}")).collect();
+    let mounts = [
         format!("- mountPath: {dir}"),
         "  name: whodid-policy".into(),
         "  readOnly: true".into(),
         format!("- mountPath: {log}"),
         "  name: whodid-log".into(),
     ];
-    let volumes = vec![
+    let volumes = [
         "- hostPath:".into(),
         format!("    path: {dir}"),
         "    type: Directory".into(),
@@ -203,13 +204,13 @@ fn with_auditing(manifest: &str, setup: &Setup<'_>) -> Result<String, String> {
         "    type: DirectoryOrCreate".into(),
         "  name: whodid-log".into(),
     ];
-    let text = insert(manifest, "- kube-apiserver", arguments)?;
-    let text = insert(&text, "volumeMounts:", mounts)?;
-    insert(&text, "volumes:", volumes)
+    let text = insert(manifest, "- kube-apiserver", &arguments)?;
+    let text = insert(&text, "volumeMounts:", &mounts)?;
+    insert(&text, "volumes:", &volumes)
 }
 
 /// Puts lines behind the one line that reads so, indented as those behind it.
-fn insert(text: &str, anchor: &str, lines: Vec<String>) -> Result<String, String> {
+fn insert(text: &str, anchor: &str, lines: &[String]) -> Result<String, String> {
     let indent = |line: &str| line.len() - line.trim_start().len();
     let all: Vec<&str> = text.lines().collect();
     let found: Vec<usize> = (0..all.len())
@@ -227,7 +228,9 @@ fn insert(text: &str, anchor: &str, lines: Vec<String>) -> Result<String, String
         text.push_str(line);
         text.push('\n');
         if number == *at {
-            lines.iter().for_each(|line| text.push_str(&format!("{by}{line}\n")));
+            for line in lines {
+                text.push_str(&format!("{by}{line}\n"));
+            }
         }
     }
     Ok(text)

@@ -92,8 +92,8 @@ fn serve(setup: &Setup<'_>) -> String {
         "Start the server, if it does not run: `whodid serve --data-dir {} --ingest-listen \
          0.0.0.0:{port} --tls-name {host}`. Where whodid is missing: `apt install \
          ./whodid_{version}_ARCH.deb`, with these flags as `WHODID_FLAGS` in `/etc/default/whodid` \
-         and `systemctl enable --now whodid`; or the program of `whodid-{version}-ARCH-linux.tar.gz`, \
-         which needs no library.",
+         and `systemctl enable --now whodid`; or the program of \
+         `whodid-{version}-ARCH-linux.tar.gz`, which needs no library.",
         setup.data_dir.display(),
         version = env!("CARGO_PKG_VERSION")
     )

@@ -128,9 +128,15 @@ trap - EXIT
 set -eu
 cd \"$(dirname \"$0\")\"
 to=${{1:-}}
-case \"$to\" in investigation|daily) ;; *) echo 'write: sh switch.sh investigation|daily' >&2; exit 2;; esac
+case \"$to\" in
+  investigation|daily) ;;
+  *) echo 'write: sh switch.sh investigation|daily' >&2; exit 2 ;;
+esac
 dir='{dir}'
-test -f \"$dir/policy.yaml\" || {{ echo \"there is no $dir/policy.yaml: is this the folder of --audit-policy-file?\" >&2; exit 1; }}
+if ! [ -f \"$dir/policy.yaml\" ]; then
+  echo \"there is no $dir/policy.yaml; --audit-policy-file is elsewhere\" >&2
+  exit 1
+fi
 if ! cmp -s \"$to.yaml\" \"$dir/policy.yaml\"; then
   # By name, so that there is never half a policy.
   cp \"$to.yaml\" \"$dir/policy.yaml.new\"
@@ -138,7 +144,10 @@ if ! cmp -s \"$to.yaml\" \"$dir/policy.yaml\"; then
   mv \"$dir/policy.yaml.new\" \"$dir/policy.yaml\"
 {restart}fi
 if [ \"$to\" = investigation ]; then
-  if [ -d /run/systemd/system ] && systemd-run --quiet --unit=whodid-policy-back --on-calendar='{date} {clock} UTC' /bin/sh \"$PWD/switch.sh\" daily; then
+  back='systemd-run --quiet --unit=whodid-policy-back'
+  at='{date} {clock} UTC'
+  if [ -d /run/systemd/system ] &&
+    $back --on-calendar=\"$at\" /bin/sh \"$PWD/switch.sh\" daily; then
     echo 'goes back by itself at {at}'
   else
     echo 'nothing here can go back by itself: run `sh switch.sh daily` at {at}'
@@ -154,9 +163,9 @@ fi
         let (until, dir) = (time::format(self.until), host_dir.display());
         let restart = match (self.args.target, &self.args.restart) {
             (ControlPlane::Generic, None) => {
-                " It does not restart kube-apiserver: do that then, which is when the policy is read."
+                " It does not restart kube-apiserver: do that then, as that reads the policy."
             }
-            _ => " It restarts kube-apiserver, which is when the policy is read.",
+            _ => " It restarts kube-apiserver, which reads the policy then.",
         };
         format!(
             "# Investigate {cluster} until {until}
@@ -169,8 +178,8 @@ Why: {reason}
 2. See that it is in force: `whodid policy mode status --cluster {cluster} --since 5m`.
 3. At {until}, every host goes back by itself if it has systemd; else `sh switch.sh daily` there. \
              Hosts that were restarted meanwhile have forgotten it.
-4. Put on record that it ended: `whodid policy mode daily --cluster {cluster} --reason '…'`. Until \
-             then, the server reminds of it in its log, and `whodid policy mode status` and \
+4. Put on record that it ended: `whodid policy mode daily --cluster {cluster} --reason '…'`. \
+             Until then, the server reminds of it in its log, and `whodid policy mode status` and \
              `whodid doctor` say so.
 "
         )

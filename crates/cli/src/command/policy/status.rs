@@ -1,5 +1,5 @@
-//! `whodid policy mode status`: how clusters are to be recorded, and which policy their events agree
-//! with, which is the one in force.
+//! `whodid policy mode status`: how clusters are to be recorded, and which policy their events
+//! agree with, which is the one in force.
 
 use whodid_event::time;
 use whodid_policy::{PROFILES, Policy, Version, load};
@@ -59,11 +59,10 @@ fn said(args: &ModeStatusArgs) -> Result<(), Failure> {
     let is_wanted =
         |(cluster, _): &(&String, &Mode)| args.cluster.as_ref().is_none_or(|name| name == *cluster);
     for (cluster, mode) in modes.iter().filter(is_wanted) {
-        let until = mode.until.as_deref().map(|until| match is_over(mode, now()) {
-            true => format!(" until {until}, which is past: `whodid policy mode daily` goes back"),
-            false => format!(" until {until}"),
-        });
-        say!("{cluster} is to be in mode {}{}", mode.name, until.unwrap_or_default());
+        let until = mode.until.as_deref().map(|until| format!(" until {until}"));
+        let past = ", which is past: `whodid policy mode daily` goes back";
+        let past = if is_over(mode, now()) { past } else { "" };
+        say!("{cluster} is to be in mode {}{}{past}", mode.name, until.unwrap_or_default());
     }
     Ok(())
 }
