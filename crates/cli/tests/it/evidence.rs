@@ -272,7 +272,8 @@ impl Authority {
     fn new() -> Authority {
         let authority = Authority(tempfile::tempdir().unwrap());
         let settings = "[tsa]\ndefault_tsa = one\n[one]\nserial = serial\n\
-            default_policy = 1.2.3.4.1\ndigests = sha256\nsigner_digest = sha256\ness_cert_id_alg = sha256\n";
+            default_policy = 1.2.3.4.1\ndigests = sha256\n\
+            signer_digest = sha256\ness_cert_id_alg = sha256\n";
         fs::write(authority.0.path().join("tsa.cnf"), settings).unwrap();
         let key = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
         let names = ["-nodes", "-keyout", "tsa.key", "-out", "tsa.crt", "-subj", "/CN=TSA"];
