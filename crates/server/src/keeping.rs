@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use axum::{Extension, Json};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use whodid_engine::API_VERSION;
 use whodid_event::time;
 use whodid_store::{Clock, Error, Hold, Mode, Plan, SystemClock, VACUUM_GRACE};
@@ -54,14 +54,11 @@ impl<T: DeserializeOwned> FromRequest<App> for Given<T> {
 }
 
 fn failed(error: &Error) -> Problem {
-    let status = match error {
-        Error::Invalid(_) => StatusCode::BAD_REQUEST,
-        _ => {
-            tracing::error!(%error, "the record cannot be kept as its owner asks");
-            StatusCode::SERVICE_UNAVAILABLE
-        }
-    };
-    Problem::new(status, error.to_string())
+    if let Error::Invalid(why) = error {
+        return Problem::new(StatusCode::BAD_REQUEST, why);
+    }
+    tracing::error!(%error, "the record cannot be kept as its owner asks");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
 }
 
 /// Why something is done.
@@ -163,16 +160,19 @@ pub(crate) async fn let_go(
 /// What may go of a cluster, as a document.
 pub fn plan_json(plan: &Plan) -> Value {
     let Plan { cluster, table, from, to, last_received, bytes, held_by } = plan;
-    let mut document = json!({
-        "cluster": cluster, "table": table.name(), "from": from, "to": to, "bytes": bytes,
-    });
+    let mut document = Map::new();
+    document.insert("cluster".into(), (&**cluster).into());
+    document.insert("table".into(), table.name().into());
+    document.insert("from".into(), (*from).into());
+    document.insert("to".into(), (*to).into());
+    document.insert("bytes".into(), (*bytes).into());
     if to > from {
-        document["last_received"] = time::format(*last_received).into();
+        document.insert("last_received".into(), time::format(*last_received).into());
     }
     if let Some(name) = held_by {
-        document["held_by"] = (&**name).into();
+        document.insert("held_by".into(), (&**name).into());
     }
-    document
+    document.into()
 }
 
 #[derive(Debug, Deserialize)]
