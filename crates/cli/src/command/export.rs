@@ -105,7 +105,10 @@ fn about(
         Record::Redact { cluster, seq, .. } => {
             clusters.get(cluster).is_some_and(|seqs| seqs.contains(seq))
         }
-        Record::Reopen { .. } => true,
+        // Names of other clusters are nothing that this evidence has to tell.
+        Record::Reopen { frozen, .. } => {
+            frozen.split('/').any(|part| part == META || clusters.contains_key(part))
+        }
         _ => false,
     };
     let records = reader.records()?.into_iter().filter(|entry| is_about(&entry.record));

@@ -111,7 +111,10 @@ fn the_script_switches_there_and_back() {
     let out = record.dir().with_file_name("out").display().to_string();
     let (dir, restarts) = (host.display().to_string(), host.join("restarts"));
     fs::create_dir(&host).unwrap();
-    let restart = format!("echo restarted >> \"{}\"", restarts.display());
+    let restart = format!(
+        "if [ -e \"{dir}/broken\" ]; then exit 7; fi; echo restarted >> \"{}\"",
+        restarts.display()
+    );
     let own = record.file(
         "own.yaml",
         b"apiVersion: audit.k8s.io/v1\nkind: Policy\nrules:\n- level: Metadata\n",
@@ -155,6 +158,10 @@ fn the_script_switches_there_and_back() {
         ["investigation", "daily"].map(|name| fs::read(format!("{out}/{name}.yaml")).unwrap());
     assert_eq!(daily, fs::read(own).unwrap());
     fs::write(host.join("policy.yaml"), "what was in force").unwrap();
+    // A restart that failed is tried again, although the policy is in its place already.
+    fs::write(host.join("broken"), "").unwrap();
+    assert_eq!((switch("investigation").code, policy()), (7, more.clone()));
+    fs::remove_file(host.join("broken")).unwrap();
     let count = || fs::read_to_string(&restarts).unwrap().lines().count();
     for (to, expected, restarted) in
         [("investigation", &more, 1), ("investigation", &more, 1), ("daily", &daily, 2)]

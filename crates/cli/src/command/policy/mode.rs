@@ -137,15 +137,21 @@ if ! [ -f \"$dir/policy.yaml\" ]; then
   echo \"there is no $dir/policy.yaml; --audit-policy-file is elsewhere\" >&2
   exit 1
 fi
-if ! cmp -s \"$to.yaml\" \"$dir/policy.yaml\"; then
+pending=\"$dir/policy.yaml.not-read-yet\"
+if [ -e \"$pending\" ] || ! cmp -s \"$to.yaml\" \"$dir/policy.yaml\"; then
+  # It goes when the restart was done: one that failed is tried again.
+  : > \"$pending\"
   # By name, so that there is never half a policy.
   cp \"$to.yaml\" \"$dir/policy.yaml.new\"
   chmod 600 \"$dir/policy.yaml.new\"
   mv \"$dir/policy.yaml.new\" \"$dir/policy.yaml\"
-{restart}fi
+{restart}  rm \"$pending\"
+fi
 if [ \"$to\" = investigation ]; then
   back='systemd-run --quiet --unit=whodid-policy-back'
   at='{date} {clock} UTC'
+  # An earlier one would go back too soon.
+  systemctl stop whodid-policy-back.timer 2> /dev/null || true
   if [ -d /run/systemd/system ] &&
     $back --on-calendar=\"$at\" /bin/sh \"$PWD/switch.sh\" daily; then
     echo 'goes back by itself at {at}'
