@@ -3,6 +3,7 @@
 
 use futures::future::BoxFuture;
 use serde_json::{Map, Value, json};
+use whodid_event::cloud;
 use whodid_store::Original;
 
 use crate::error::Result;
@@ -74,6 +75,10 @@ impl Engine {
             if !gone.is_empty() {
                 record.insert("gone".into(), gone.into());
             }
+            let lacking = lacking(&all);
+            if !lacking.is_empty() {
+                record.insert("lacking".into(), lacking.into());
+            }
             Ok(json!({
                 "apiVersion": API_VERSION,
                 "kind": "Event",
@@ -93,6 +98,17 @@ impl Engine {
         let (original, _) = original.ok_or_else(|| Error::NoEvent(id.clone()))??;
         Ok(original)
     }
+}
+
+/// What an event that was made of something else could not have, and why.
+fn lacking(all: &Map<String, Value>) -> Map<String, Value> {
+    if all.get("annotations").and_then(|annotations| annotations.get(cloud::MADE_OF)).is_none() {
+        return Map::new();
+    }
+    let is_exec = all.get("action").and_then(Value::as_str) == Some("exec");
+    let lacks = |name: &str| !all.contains_key(name) && (name != "exec_command" || is_exec);
+    let lacking = cloud::LACKING.iter().filter(|(name, _)| lacks(name));
+    lacking.map(|(name, why)| ((*name).to_owned(), (*why).into())).collect()
 }
 
 fn part(all: &Map<String, Value>, names: &[&str]) -> Map<String, Value> {

@@ -15,6 +15,16 @@ use crate::json::{self, Pairs, Str};
 /// The annotation that says that an event was made of an entry of Cloud Logging, and which.
 pub const MADE_OF: &str = "whodid/made-of";
 
+/// What an event that was made of such an entry lacks, by the name of the column, and why.
+pub const LACKING: [(&str, &str); 6] = [
+    ("level", "an entry of Cloud Logging does not say by which rule of a policy it was written"),
+    ("request_uri", "an entry of Cloud Logging has no URL, and with it no query string"),
+    ("user_uid", "an entry of Cloud Logging has a principal's address and no uid"),
+    ("user_groups", "an entry of Cloud Logging has a principal's address and no groups"),
+    ("object_uid", "an entry of Cloud Logging names an object by its path alone"),
+    ("exec_command", "the command of an exec stands in the URL, which Cloud Logging leaves out"),
+];
+
 /// The events in a wrapping, in order; `None` if it is none.
 pub fn unwrap(bytes: &[u8]) -> Option<Vec<String>> {
     let text = std::str::from_utf8(bytes).ok()?;

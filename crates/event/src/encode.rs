@@ -253,6 +253,13 @@ impl Writer<'_> {
     }
 }
 
+/// A string as Go's `encoding/json` writes it.
+pub(crate) fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    Writer(&mut out).string(text);
+    out
+}
+
 /// U+2028 and U+2029 begin with the byte 0xE2.
 fn may_need_escape(byte: u8) -> bool {
     byte < b' ' || matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2)

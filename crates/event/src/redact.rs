@@ -3,17 +3,19 @@
 //!
 //! The built-in rules name what is *kept* of a secret-bearing object, so that an unknown member, a
 //! patch of an unknown kind or a body that is no object goes as a whole. Rules of users name what
-//! goes. Reading rule files is the caller's business.
+//! goes, in bodies and in URLs. Reading rule files is the caller's business.
 
 use std::ops::Range;
 
 use serde_json::value::RawValue;
 
+use crate::encode;
 use crate::envelope::{Event, ObjectRef};
 use crate::json::{self, Pairs, Str, span_of};
 
 mod rules;
 mod shape;
+mod uri;
 
 pub use rules::{RuleError, RuleFile, RuleSet, RuleSpec};
 
@@ -27,7 +29,7 @@ pub struct Finding {
     pub path: String,
     /// The rule that took it out.
     pub rule: String,
-    /// The length of its JSON text in bytes.
+    /// The length of its JSON text in bytes; of a part of a URL, that of the part.
     pub bytes: usize,
 }
 
@@ -52,6 +54,7 @@ pub fn placeholder(rule: &str, bytes: usize) -> String {
 /// Applies `rules` to an event that was parsed from `text`; `None` if nothing has to go.
 pub fn redact(text: &str, event: &Event<'_>, rules: &RuleSet) -> Option<Redacted> {
     let mut out = Edits { text, replacements: Vec::new(), findings: Vec::new() };
+    out.uri(rules, event);
     let request = event.request_object.and_then(|body| {
         let rule = rules.for_body(event.object_ref.as_ref(), body)?;
         Some(out.body(rule, "/requestObject", body, is_options(event)))
@@ -201,6 +204,26 @@ impl Edits<'_> {
                 );
             }
         }
+    }
+
+    /// Parts of the URL, which stays a URL.
+    fn uri(&mut self, rules: &RuleSet, event: &Event<'_>) {
+        let Some(uri) = event.request_uri.as_deref() else { return };
+        let parts = uri::parts(uri, event.object_ref.as_ref(), rules.uris());
+        if parts.is_empty() {
+            return;
+        }
+        let members = json::members(self.text).ok();
+        let value = members.as_ref().and_then(|members| members.get("requestURI"));
+        let Some(span) = value.and_then(|value| span_of(self.text, value.get())) else { return };
+        let mut edits = Vec::with_capacity(parts.len());
+        for part in parts {
+            let bytes = part.span.len();
+            edits.push((part.span, uri::mark(part.rule, bytes)));
+            let (path, rule) = ("/requestURI".to_owned(), part.rule.to_owned());
+            self.findings.push(Finding { path, rule, bytes });
+        }
+        self.replacements.push((span, encode::quoted(&json::splice(uri, &edits))));
     }
 
     fn take(&mut self, rule: &Rule, path: &str, value: &str) {

@@ -233,6 +233,13 @@ fn exports_of_managed_clouds_are_understood() {
     let denied = record.run(&["search", "outcome:denied", "actor:bea*", "-o", "raw"]).ok();
     assert!(denied.contains("whodid/made-of") && !denied.contains("aHVzaA"), "{denied}");
     assert_eq!(record.run(&["search", "raw:true", "-o", "name"]).lines().len(), 1);
+    // Of one that was made of something else it says what it lacks, and why.
+    for (query, lacks) in [("actor:bea*", true), ("verb:delete", false)] {
+        let ids = record.run(&["search", query, "-o", "name"]).ok();
+        let shown = record.run(&["show", ids.lines().next().unwrap()]).ok();
+        assert_eq!(shown.contains("request_uri: an entry of Cloud Logging has no URL"), lacks);
+        assert!(!shown.contains("exec_command"), "{shown}");
+    }
     // Imported once more, it is in the record already.
     record.run(&["import", &file]).ok();
     let again = record.run(&["search", "stage:*", "--limit", "0", "-o", "raw"]).ok();

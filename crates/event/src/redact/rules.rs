@@ -1,10 +1,12 @@
-//! Rules: which bodies hold secrets. Built-in ones for secrets and tokens, and those of a file.
+//! Rules: which bodies and URLs hold secrets. Built-in ones for secrets and tokens, and those of a
+//! file.
 
 use crate::envelope::ObjectRef;
 use crate::json::{self, Pairs, Str};
 
 use super::is_about;
 use super::shape::{self, Shape};
+use super::uri::{self, UriRule};
 
 /// Limits of a rule file.
 const RULES_MAX: usize = 256;
@@ -15,6 +17,7 @@ const PATH_SEGMENTS_MAX: usize = 32;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuleSet {
     rules: Vec<Rule>,
+    uris: Vec<UriRule>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,11 +48,18 @@ pub struct RuleFile {
 pub struct RuleSpec {
     /// Shown in place of every value taken out: lower-case letters, digits and `-`, at most 63.
     pub name: String,
-    /// `PLURAL[.GROUP][/SUBRESOURCE]`, for example `vaultauths.secrets.hashicorp.com`.
+    /// `PLURAL[.GROUP][/SUBRESOURCE]`, for example `vaultauths.secrets.hashicorp.com`; none, for a
+    /// rule about URLs: every request.
+    #[serde(default)]
     pub resources: Vec<String>,
-    /// Dotted paths of what goes, for example `spec.token` or `data.*`; none: the whole body.
+    /// Dotted paths of what goes of a body, for example `spec.token` or `data.*`; none, and no
+    /// `uri` either: the whole body.
     #[serde(default)]
     pub redact: Vec<String>,
+    /// Regular expressions over the URL without its escapes; what their groups match goes, else
+    /// what they match.
+    #[serde(default)]
+    pub uri: Vec<String>,
 }
 
 /// What is wrong with a rule file.
@@ -62,7 +72,7 @@ pub enum RuleError {
     /// A rule is for nothing.
     #[error("rule {0:?} names no resources; write for example `resources: [configmaps]`")]
     NoResources(String),
-    /// A resource or path cannot be read.
+    /// A resource, path or pattern cannot be read.
     #[error("rule {rule:?}: cannot read {text:?}; {expected}")]
     Text {
         /// The rule's name.
@@ -70,10 +80,10 @@ pub enum RuleError {
         /// What stands there.
         text: String,
         /// What should stand there.
-        expected: &'static str,
+        expected: String,
     },
     /// The file is too large to apply to every event.
-    #[error("at most {RULES_MAX} rules with {PATHS_MAX} paths each")]
+    #[error("at most {RULES_MAX} rules with {PATHS_MAX} paths or patterns each")]
     TooMany,
 }
 
@@ -102,6 +112,7 @@ impl RuleSet {
             shape,
         };
         RuleSet {
+            uris: Vec::new(),
             rules: vec![
                 rule("secrets", "secrets", &["Secret", "SecretList"], shape::secret()),
                 rule("token-reviews", REVIEWS, &["TokenReview"], shape::token_review()),
@@ -121,11 +132,18 @@ impl RuleSet {
     /// The first thing in it that makes no sense.
     pub fn from_file(file: &RuleFile) -> Result<Self, RuleError> {
         let mut set = if file.default { RuleSet::built_in() } else { RuleSet::off() };
-        if file.rules.len() > RULES_MAX || file.rules.iter().any(|r| r.redact.len() > PATHS_MAX) {
+        let is_long = |spec: &RuleSpec| spec.redact.len().max(spec.uri.len()) > PATHS_MAX;
+        if file.rules.len() > RULES_MAX || file.rules.iter().any(is_long) {
             return Err(RuleError::TooMany);
         }
         for spec in &file.rules {
-            set.rules.push(Rule::from_spec(spec)?);
+            spec.check()?;
+            if !spec.uri.is_empty() {
+                set.uris.push(UriRule::from_spec(spec)?);
+            }
+            if spec.uri.is_empty() || !spec.redact.is_empty() {
+                set.rules.push(Rule::from_spec(spec)?);
+            }
         }
         Ok(set)
     }
@@ -142,6 +160,10 @@ impl RuleSet {
                 .iter()
                 .find(|rule| rule.kinds.iter().any(|kind| kinds.iter().any(|k| k == kind)))
         })
+    }
+
+    pub(super) fn uris(&self) -> &[UriRule] {
+        &self.uris
     }
 
     pub(super) fn for_object(&self, object: Option<&ObjectRef<'_>>) -> Option<&Rule> {
@@ -166,31 +188,50 @@ fn kinds_of(body: &str) -> Vec<String> {
     kind(&object).into_iter().chain(items.iter().filter_map(kind)).collect()
 }
 
+impl RuleSpec {
+    fn wrong(&self, text: &str, expected: impl Into<String>) -> RuleError {
+        let (rule, text) = (self.name.clone(), text.to_owned());
+        RuleError::Text { rule, text, expected: expected.into() }
+    }
+
+    /// Checks its name, and what it is for.
+    fn check(&self) -> Result<(), RuleError> {
+        if !is_rule_name(&self.name) {
+            return Err(RuleError::Name(self.name.clone()));
+        }
+        if self.resources.is_empty() && (self.uri.is_empty() || !self.redact.is_empty()) {
+            return Err(RuleError::NoResources(self.name.clone()));
+        }
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-./".contains(c);
+        let is_wrong =
+            |resource: &&String| resource.is_empty() || !resource.chars().all(is_plain);
+        match self.resources.iter().find(is_wrong) {
+            Some(resource) => {
+                Err(self.wrong(resource, "write PLURAL[.GROUP][/SUBRESOURCE] in lower case"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl UriRule {
+    fn from_spec(spec: &RuleSpec) -> Result<Self, RuleError> {
+        let pattern = |text: &String| uri::pattern(text).map_err(|why| spec.wrong(text, why));
+        Ok(UriRule {
+            name: spec.name.clone(),
+            resources: spec.resources.clone(),
+            patterns: spec.uri.iter().map(pattern).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
 impl Rule {
     fn from_spec(spec: &RuleSpec) -> Result<Self, RuleError> {
-        if !is_rule_name(&spec.name) {
-            return Err(RuleError::Name(spec.name.clone()));
-        }
-        if spec.resources.is_empty() {
-            return Err(RuleError::NoResources(spec.name.clone()));
-        }
-        let wrong = |text: &str, expected| RuleError::Text {
-            rule: spec.name.clone(),
-            text: text.to_owned(),
-            expected,
-        };
-        for resource in &spec.resources {
-            let is_plain =
-                |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-./".contains(c);
-            if resource.is_empty() || !resource.chars().all(is_plain) {
-                return Err(wrong(resource, "write PLURAL[.GROUP][/SUBRESOURCE] in lower case"));
-            }
-        }
         let mut shape = if spec.redact.is_empty() { Shape::Redact } else { Shape::Keep };
         for path in &spec.redact {
             let segments: Vec<&str> = path.split('.').collect();
             if segments.len() > PATH_SEGMENTS_MAX || segments.iter().any(|s| s.is_empty()) {
-                return Err(wrong(path, "write a dotted path such as spec.token or data.*"));
+                return Err(spec.wrong(path, "write a dotted path such as spec.token or data.*"));
             }
             shape.redact_path(&segments);
         }
