@@ -28,7 +28,8 @@ COLUMNS = [1, 1, 1, 2, 3, 1, 1, 1, 1, 1, 1, 1]
 def whodid(it):
     """(path, parameters or SQL) of the HTTP API; the answer is read by `whodid.py`."""
     done = "stage:ResponseComplete"
-    events = lambda query, limit=10_000: ("events", {"q": f"{query} {done}", "limit": limit})
+    events = lambda query, limit=10_000: (
+        "events", {"q": f"{query} {done}", "limit": limit, "fields": "audit_id"})
     complete = "stage = 'ResponseComplete' AND NOT duplicate"
     return [
         events(f"verb:delete resource:namespaces name:{it['deleted']}"),

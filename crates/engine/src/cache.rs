@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use whodid_store::{DataFile, Snapshot, WordIndex};
+use whodid_store::{DataFile, Snapshot, Table, WordIndex};
 
 use crate::error::Result;
 
@@ -15,7 +15,7 @@ use crate::error::Result;
 const FOOTERS_MAX: usize = 64 << 20;
 
 /// Indexes of words, in bytes.
-const WORDS_MAX: usize = 64 << 20;
+const WORDS_MAX: usize = 128 << 20;
 
 /// What is kept between answers; clones share it. One for each record.
 #[derive(Clone)]
@@ -47,17 +47,18 @@ impl Default for Cache {
 }
 
 impl Cache {
-    /// The index of words of a file of bodies, if it has one.
+    /// The index of words of a file, if it has one.
     pub(crate) async fn words(
         &self,
         snapshot: &Snapshot,
+        table: Table,
         file: &DataFile,
     ) -> Result<Option<Arc<WordIndex>>> {
         let lock = || self.words.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = lock().by_path.get(&file.path) {
             return Ok(known.clone());
         }
-        let index = snapshot.word_index(file).await?.map(Arc::new);
+        let index = snapshot.word_index(table, file).await?.map(Arc::new);
         let memory = index.as_ref().map_or(0, |index| index.memory());
         let mut words = lock();
         if words.memory + memory > WORDS_MAX {

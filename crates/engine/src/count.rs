@@ -1,6 +1,8 @@
 //! Counting the requests that a query finds: by time, by the values of a field, or by both. Which
 //! requests it finds is what [`crate::search`] says; here each is told from the others by a join.
 
+use std::sync::Arc;
+
 use arrow::datatypes::DataType;
 use datafusion::common::{JoinType, ScalarValue};
 use datafusion::dataframe::DataFrame;
@@ -11,10 +13,12 @@ use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 use whodid_event::time;
 use whodid_query::{Known, Query};
+use whodid_store::Table;
 
 use crate::error::Result;
 use crate::filter::{column, column_name, instant, mentions, text};
 use crate::row::Row;
+use crate::wanted::Wanted;
 use crate::{Engine, Error, has_values};
 
 /// More would be no overview.
@@ -93,7 +97,9 @@ impl Engine {
         }
         let columns = ["time"].into_iter().chain(wanted.by.map(column_name));
         let columns: Vec<Expr> = columns.map(column).collect();
-        let passing = self.events().await?.filter(filter)?;
+        let places = Wanted::by_query(&wanted.query.expr, &translator);
+        let passing = self.table(Table::Events, places);
+        let passing = self.context.read_table(Arc::new(passing))?.filter(filter)?;
         if mentions(&wanted.query.expr, Known::Stage) {
             return Ok(passing.select(columns)?);
         }

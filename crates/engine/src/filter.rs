@@ -14,42 +14,11 @@ use datafusion::logical_expr::{Expr, lit};
 use whodid_query::{
     Comparison, Field, Known, Moment, ObjectRef, Side, Term, Test, Value, Wildcard,
 };
-use whodid_store::uuid_bytes;
+use whodid_store::{TEXT_COLUMNS, uuid_bytes};
 
 use crate::error::{Error, Result};
 use crate::function::{EventSet, any_text, map_value, row_test};
 use crate::text::{WordFinder, like};
-
-/// The columns of `events` that hold what a person wrote or would read.
-const TEXT_COLUMNS: [&str; 27] = [
-    "request_uri",
-    "verb",
-    "username",
-    "user_uid",
-    "user_groups",
-    "user_extra",
-    "impersonated_username",
-    "impersonated_uid",
-    "impersonated_groups",
-    "impersonated_extra",
-    "source_ips",
-    "user_agent",
-    "resource",
-    "namespace",
-    "name",
-    "object_uid",
-    "api_group",
-    "subresource",
-    "object",
-    "message",
-    "reason",
-    "status_details",
-    "decision_reason",
-    "annotations",
-    "exec_command",
-    "audit_id_text",
-    "raw",
-];
 
 /// What a query needs to know besides the rows it looks at.
 pub(crate) struct Translator {

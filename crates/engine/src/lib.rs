@@ -45,13 +45,14 @@ mod status;
 mod table;
 mod text;
 mod values;
+mod wanted;
 pub mod who;
 
 pub use cache::Cache;
 pub use count::{COUNTS_MAX, Count, Counted};
 pub use document::API_VERSION;
 pub use error::{Error, Result};
-pub use row::{EventId, Row};
+pub use row::{EventId, Row, is_shown};
 pub use search::{Found, LEFT_OUT_MAX, Search};
 pub use status::{ClusterStatus, RawLeaf, waiting};
 pub use values::{Values, has_values};
@@ -61,6 +62,7 @@ use cache::Mark;
 use filter::{Translator, body_terms, column, text};
 use function::{EventSet, row_test};
 use table::{STORE_URL, SnapshotTable};
+use wanted::Wanted;
 
 /// Events are fetched by id this many at a time.
 const FETCH_MAX: usize = 1_000;
@@ -70,9 +72,6 @@ type Given = Result<(Original, RowBodies), whodid_store::Error>;
 
 /// So many bodies are looked into before anything else of a query is.
 const FEW_BODIES: u64 = 100_000;
-
-/// So many events are read from where they are instead of being looked for.
-const FEW_EVENTS: u64 = 10_000;
 
 /// Answers queries over one snapshot.
 pub struct Engine {
@@ -185,6 +184,11 @@ impl Engine {
         Ok(Row::all(&found.collect().await?).map(mark).collect())
     }
 
+    /// The rows of a table that are wanted, and maybe others.
+    pub(crate) fn table(&self, table: Table, wanted: Wanted) -> SnapshotTable {
+        SnapshotTable::new(table, self.snapshot.clone(), self.cache.clone()).wanting(wanted)
+    }
+
     pub(crate) async fn events(&self) -> Result<DataFrame> {
         Ok(self.context.table(Table::Events.name()).await?)
     }
@@ -232,39 +236,12 @@ impl Engine {
     async fn has_few_bodies(&self, terms: &[&Term]) -> Result<bool> {
         for term in terms {
             let (_, test) = body_test(term)?;
-            let (snapshot, cache) = (&self.snapshot, &self.cache);
-            let words = test.words();
-            if SnapshotTable::count_with_words(snapshot, cache, &words).await? > FEW_BODIES {
+            let bodies = self.table(Table::Bodies, Wanted::words(&test.words()));
+            if bodies.count().await? > FEW_BODIES {
                 return Ok(false);
             }
         }
         Ok(true)
-    }
-
-    /// The events that a query can only find, if a term about bodies leaves few: the smallest such
-    /// set.
-    pub(crate) fn few(
-        &self,
-        translator: &Translator,
-        expr: &whodid_query::Expr,
-    ) -> Result<Option<DataFrame>> {
-        let parts = match expr {
-            whodid_query::Expr::And(parts) => parts.as_slice(),
-            one => std::slice::from_ref(one),
-        };
-        let sets = parts.iter().filter_map(|part| match part {
-            whodid_query::Expr::Term(term) if matches!(term.field, Field::Body(..)) => {
-                translator.bodies.get(&term.to_string())
-            }
-            _ => None,
-        });
-        let Some(set) = sets.min_by_key(|set| set.len()).filter(|set| set.len() <= FEW_EVENTS)
-        else {
-            return Ok(None);
-        };
-        let (snapshot, cache) = (self.snapshot.clone(), self.cache.clone());
-        let table = SnapshotTable::with_events(snapshot, cache, set.places());
-        Ok(Some(self.context.read_table(Arc::new(table))?))
     }
 
     /// The events among which those are that pass a query, as far as it can be told without
@@ -292,7 +269,7 @@ impl Engine {
         among: Option<Arc<EventSet>>,
     ) -> Result<EventSet> {
         let (side, test) = body_test(term)?;
-        let words = test.words();
+        let words = Wanted::words(&test.words());
         let passes = row_test("body_passes", vec![column("json")], move |columns, row| {
             let holds = &mut |json: &str| test.holds(json);
             columns.iter().any(|column| function::any_text(column, row, holds))
@@ -310,8 +287,8 @@ impl Engine {
             }
             filter = among.expression(column("cluster"), column("seq")).and(filter);
         }
-        let table = SnapshotTable::with_words(self.snapshot.clone(), self.cache.clone(), words);
-        let bodies = self.context.read_table(Arc::new(table))?;
+        let bodies = self.table(Table::Bodies, words);
+        let bodies = self.context.read_table(Arc::new(bodies))?;
         event_set(bodies.filter(filter.and(passes))?).await
     }
 
@@ -338,8 +315,7 @@ impl Engine {
         for id in ids {
             places.entry(id.cluster.clone()).or_default().insert(id.seq);
         }
-        let (snapshot, cache) = (self.snapshot.clone(), self.cache.clone());
-        let table = SnapshotTable::with_events(snapshot, cache, places);
+        let table = self.table(Table::Events, Wanted::Events(places));
         Ok(self.context.read_table(Arc::new(table))?.filter(one_of(ids))?)
     }
 

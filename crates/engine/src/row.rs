@@ -12,6 +12,8 @@ use arrow::datatypes::{DataType, Int32Type, Int64Type, TimeUnit, TimestampMicros
 use serde_json::{Map, Value};
 use whodid_event::time;
 
+use crate::table::events_table_schema;
+
 /// An event's own id, `CLUSTER/SEQ`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EventId {
@@ -51,6 +53,26 @@ pub(crate) fn uuid_text(bytes: [u8; 16]) -> String {
         text.push(digit);
     }
     text
+}
+
+/// What only serves to give the original back, or is shown in another form.
+const INTERNAL: [&str; 7] =
+    ["form", "text", "raw", "audit_id", "audit_id_text", "request_object", "response_object"];
+
+/// Whether [`Row::json`] shows a field of this name.
+pub fn is_shown(field: &str) -> bool {
+    let is_column = || events_table_schema().column_with_name(field).is_some();
+    ["id", "contradicted", "audit_id"].contains(&field)
+        || (!INTERNAL.contains(&field) && is_column())
+}
+
+/// The columns that a field of [`Row::json`] is made of.
+pub(crate) fn columns_of(field: &str) -> Vec<&str> {
+    match field {
+        "id" | "contradicted" => Vec::new(),
+        "audit_id" => vec!["audit_id", "audit_id_text"],
+        column => vec![column],
+    }
 }
 
 /// One row of `events`, with whatever columns were asked for.
@@ -145,15 +167,6 @@ impl Row {
     /// Every known column as JSON: times as RFC 3339, the audit ID as text. What only serves to
     /// give the original back is left out.
     pub fn json(&self) -> Map<String, Value> {
-        const INTERNAL: [&str; 7] = [
-            "form",
-            "text",
-            "raw",
-            "audit_id",
-            "audit_id_text",
-            "request_object",
-            "response_object",
-        ];
         let mut object = Map::new();
         object.insert("id".into(), self.id().to_string().into());
         let columns = &self.batch.columns;

@@ -1,7 +1,9 @@
 //! Searching: the newest requests that a query finds, one row each. Which event stands for a
 //! request is decided here; what a query means is [`crate::filter`]'s.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::{Expr, lit};
@@ -12,7 +14,9 @@ use whodid_store::{DataFile, Snapshot, Table};
 
 use crate::error::Result;
 use crate::filter::{column, instant, mentions, text};
-use crate::row::{EventId, Row};
+use crate::row::{EventId, Row, columns_of};
+use crate::table::events_table_schema;
+use crate::wanted::Wanted;
 use crate::{Engine, FETCH_MAX};
 
 /// Of the matches that are not given, so many are counted: that there are more is said, how many
@@ -21,6 +25,9 @@ pub const LEFT_OUT_MAX: u64 = 10_000;
 
 /// Matches are looked through this many at a time.
 const PAGE_ROWS: usize = 16_384;
+
+/// So many events are looked at without looking at the newest first.
+const FEW_ROWS: u64 = 65_536;
 
 /// What to look for.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,19 +62,18 @@ struct Request {
     uri: Option<String>,
 }
 
-/// An event that passed, as far as it takes to tell which request it belongs to.
+/// An event that passed, with the columns that were asked for.
 struct Match {
     id: EventId,
     time: i64,
-    stage: Option<Stage>,
-    request: Request,
-    audit_id_bytes: Option<Vec<u8>>,
+    row: Row,
 }
 
-const MATCH_COLUMNS: [&str; 10] = [
-    "cluster",
-    "seq",
-    "time",
+/// Where an event is, and in which order it comes.
+const PLACE_COLUMNS: [&str; 3] = ["cluster", "seq", "time"];
+
+/// What tells which request an event belongs to.
+const REQUEST_COLUMNS: [&str; 7] = [
     "stage",
     "audit_id",
     "audit_id_text",
@@ -78,30 +84,41 @@ const MATCH_COLUMNS: [&str; 10] = [
 ];
 
 impl Match {
-    fn of(row: &Row) -> Self {
-        let own = |name: &str| row.text(name).map(str::to_owned);
-        let id = row.id();
-        Match {
-            time: row.instant("time").unwrap_or_default(),
-            stage: row.text("stage").and_then(Stage::from_name),
-            request: Request {
-                cluster: id.cluster.clone(),
-                audit_id: row.audit_id(),
-                received: row.instant("request_received_timestamp"),
-                username: own("username"),
-                verb: own("verb"),
-                uri: own("request_uri"),
-            },
-            audit_id_bytes: row.bytes("audit_id").map(<[u8]>::to_vec),
-            id,
+    fn of(row: Row) -> Self {
+        Match { id: row.id(), time: row.instant("time").unwrap_or_default(), row }
+    }
+
+    fn stage(&self) -> Option<Stage> {
+        self.row.text("stage").and_then(Stage::from_name)
+    }
+
+    fn request(&self) -> Request {
+        let own = |name: &str| self.row.text(name).map(str::to_owned);
+        Request {
+            cluster: self.id.cluster.clone(),
+            audit_id: self.row.audit_id(),
+            received: self.row.instant("request_received_timestamp"),
+            username: own("username"),
+            verb: own("verb"),
+            uri: own("request_uri"),
         }
     }
 
     /// Whether a later stage of the same request may follow.
     fn may_go_on(&self) -> bool {
-        matches!(self.stage, Some(Stage::RequestReceived | Stage::ResponseStarted))
-            && self.request.audit_id.is_some()
+        matches!(self.stage(), Some(Stage::RequestReceived | Stage::ResponseStarted))
+            && self.row.audit_id().is_some()
     }
+}
+
+/// What is looked for, and among which rows.
+struct Asked {
+    base: DataFrame,
+    filter: Expr,
+    /// Whether these rows are so few that all of them are looked at, and all columns at once.
+    is_few: bool,
+    /// Those that matches need.
+    columns: Vec<Expr>,
 }
 
 impl Engine {
@@ -114,109 +131,146 @@ impl Engine {
     /// The record cannot be read.
     pub fn search<'a>(&'a self, search: &'a Search) -> BoxFuture<'a, Result<Found>> {
         Box::pin(async move {
-            let translator = self.translator(&search.query, search.now).await?;
-            let mut filter = translator.expr(&search.query.expr)?;
-            if !mentions(&search.query.expr, Known::Duplicate) {
-                filter = filter.and(translator.is_first());
-            }
-            let by_request = !mentions(&search.query.expr, Known::Stage);
-            let wanted = if search.limit == 0 { usize::MAX } else { search.limit };
-            let mut newest_first: Vec<EventId> = Vec::new();
-            let mut seen = Seen::default();
-            let mut last: Option<(i64, EventId)> = None;
-            let (base, mut windows) = match self.few(&translator, &search.query.expr)? {
-                Some(few) => (few, Windows::all()),
-                None => (self.events().await?, Windows::new(self.snapshot(), wanted)),
-            };
-            let mut in_window = 0;
-            let is_last = loop {
-                let asked = filter.clone().and(windows.filter());
-                let missing = wanted - newest_first.len();
-                let page = self.page(&base, &asked, last.as_ref(), missing).await?;
-                in_window += page.matches.len();
-                let is_over = page.matches.len() < page.limit;
-                let is_last = is_over && !windows.go_on(in_window, missing);
-                if is_over {
-                    in_window = 0;
-                }
-                last = page.matches.last().map(|found| (found.time, found.id.clone())).or(last);
-                if by_request {
-                    newest_first.extend(self.one_each(page.matches, &mut seen).await?);
-                } else {
-                    newest_first.extend(page.matches.into_iter().map(|found| found.id));
-                }
-                if is_last || newest_first.len() >= wanted {
-                    break is_last;
-                }
-            };
-            let older =
-                if is_last { 0 } else { self.left_out(&base, &filter, last.as_ref()).await? };
-            let left_out = older + newest_first.len().saturating_sub(wanted) as u64;
-            newest_first.truncate(wanted);
-            newest_first.reverse();
-            Ok(Found { ids: newest_first, left_out })
+            let (matches, left_out) = self.find(search, &[]).await?;
+            let ids = matches.into_iter().map(|found| found.id).collect();
+            Ok(Found { ids, left_out })
         })
     }
 
-    /// The newest matches behind the last one seen.
+    /// The same, with these fields of each event as [`Row::json`] shows them, or all if none is
+    /// named; and how many older events are left out. For few: all stand in memory.
+    ///
+    /// # Errors
+    /// The record cannot be read.
+    pub fn newest<'a>(
+        &'a self,
+        search: &'a Search,
+        fields: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<(Vec<Row>, u64)>> {
+        Box::pin(async move {
+            let schema = events_table_schema();
+            let columns: Vec<&str> = match fields {
+                [] => schema.fields().iter().map(|field| field.name().as_str()).collect(),
+                fields => fields.iter().flat_map(|field| columns_of(field)).collect(),
+            };
+            let (matches, left_out) = self.find(search, &columns).await?;
+            Ok((matches.into_iter().map(|found| found.row).collect(), left_out))
+        })
+    }
+
+    async fn find(&self, search: &Search, columns: &[&str]) -> Result<(Vec<Match>, u64)> {
+        let by_request = !mentions(&search.query.expr, Known::Stage);
+        let asked = self.asked(search, columns, by_request).await?;
+        let wanted = if search.limit == 0 { usize::MAX } else { search.limit };
+        let mut newest_first: Vec<Match> = Vec::new();
+        let mut seen = Seen::default();
+        let mut last: Option<(i64, EventId)> = None;
+        let mut windows =
+            if asked.is_few { Windows::all() } else { Windows::new(self.snapshot(), wanted) };
+        let mut in_window = 0;
+        let is_last = loop {
+            let missing = wanted - newest_first.len();
+            let page = self.page(&asked, &windows.filter(), last.as_ref(), missing).await?;
+            in_window += page.matches.len();
+            let is_over = page.matches.len() < page.limit;
+            let is_last = is_over && !windows.go_on(in_window, missing);
+            if is_over {
+                in_window = 0;
+            }
+            last = page.matches.last().map(|found| (found.time, found.id.clone())).or(last);
+            if by_request {
+                newest_first.extend(self.one_each(page.matches, &mut seen).await?);
+            } else {
+                newest_first.extend(page.matches);
+            }
+            if is_last || newest_first.len() >= wanted {
+                break is_last;
+            }
+        };
+        let older = if is_last { 0 } else { self.left_out(&asked, last.as_ref()).await? };
+        let left_out = older + newest_first.len().saturating_sub(wanted) as u64;
+        newest_first.truncate(wanted);
+        newest_first.reverse();
+        Ok((newest_first, left_out))
+    }
+
+    async fn asked(&self, search: &Search, columns: &[&str], by_request: bool) -> Result<Asked> {
+        let translator = self.translator(&search.query, search.now).await?;
+        let mut filter = translator.expr(&search.query.expr)?;
+        if !mentions(&search.query.expr, Known::Duplicate) {
+            filter = filter.and(translator.is_first());
+        }
+        let places = Wanted::by_query(&search.query.expr, &translator);
+        let all = Wanted::Every(vec![places.clone(), Wanted::by_filters([&filter])]);
+        let is_few = self.table(Table::Events, all).count().await? <= FEW_ROWS;
+        let base = self.table(Table::Events, places);
+        let base = self.context.read_table(Arc::new(base))?;
+        let request = if by_request { &REQUEST_COLUMNS[..] } else { &[] };
+        let columns: BTreeSet<&str> =
+            [&PLACE_COLUMNS, request, columns].into_iter().flatten().copied().collect();
+        Ok(Asked { base, filter, is_few, columns: columns.into_iter().map(column).collect() })
+    }
+
+    /// The newest matches behind the last one seen, within a window.
     async fn page(
         &self,
-        base: &DataFrame,
-        filter: &Expr,
+        asked: &Asked,
+        window: &Expr,
         last: Option<&(i64, EventId)>,
         wanted: usize,
     ) -> Result<Page> {
         // A few more than wanted: some will turn out to be stages of one request.
         let limit = wanted.saturating_add(wanted / 4 + 16).min(PAGE_ROWS);
-        let found = matches(base, filter, last)?
-            .select(["cluster", "seq", "time"].map(column).to_vec())?
+        let at_once = asked.is_few || asked.columns.len() == PLACE_COLUMNS.len();
+        let columns =
+            if at_once { asked.columns.clone() } else { PLACE_COLUMNS.map(column).to_vec() };
+        let found = asked
+            .matches(last)?
+            .filter(window.clone())?
+            .select(columns)?
             .sort(vec![
                 column("time").sort(false, false),
                 column("cluster").sort(true, false),
                 column("seq").sort(false, false),
             ])?
             .limit(0, Some(limit))?;
-        let ids: Vec<EventId> = Row::all(&found.collect().await?).map(|row| row.id()).collect();
+        let found = found.collect().await?;
+        if at_once {
+            return Ok(Page { matches: Row::all(&found).map(Match::of).collect(), limit });
+        }
+        let ids: Vec<EventId> = Row::all(&found).map(|row| row.id()).collect();
         // Columns of texts only of those that were found.
         let mut matches = HashMap::with_capacity(ids.len());
         for share in ids.chunks(FETCH_MAX) {
-            let rows = self.events_of(share)?.select(MATCH_COLUMNS.map(column).to_vec())?;
-            let rows = rows.collect().await?;
-            matches.extend(Row::all(&rows).map(|row| (row.id(), Match::of(&row))));
+            let rows = self.events_of(share)?.select(asked.columns.clone())?.collect().await?;
+            matches.extend(Row::all(&rows).map(|row| (row.id(), Match::of(row))));
         }
         let matches = ids.iter().filter_map(|id| matches.remove(id)).collect();
         Ok(Page { matches, limit })
     }
 
-    async fn left_out(
-        &self,
-        base: &DataFrame,
-        filter: &Expr,
-        last: Option<&(i64, EventId)>,
-    ) -> Result<u64> {
-        match last {
-            Some(_) => {
-                let most = usize::try_from(LEFT_OUT_MAX).unwrap_or(usize::MAX).saturating_add(1);
-                let matches = matches(base, filter, last)?.select(vec![column("seq")])?;
-                Ok(matches.limit(0, Some(most))?.count().await? as u64)
-            }
-            None => Ok(0),
+    async fn left_out(&self, asked: &Asked, last: Option<&(i64, EventId)>) -> Result<u64> {
+        if last.is_none() {
+            return Ok(0);
         }
+        let most = usize::try_from(LEFT_OUT_MAX).unwrap_or(usize::MAX).saturating_add(1);
+        let matches = asked.matches(last)?.select(vec![column("seq")])?;
+        Ok(matches.limit(0, Some(most))?.count().await? as u64)
     }
 
     /// Leaves of each request the last stage that is known of it, whether or not that stage
     /// passes too: what a request came to is not known from its beginning.
-    async fn one_each(&self, matches: Vec<Match>, seen: &mut Seen) -> Result<Vec<EventId>> {
+    async fn one_each(&self, matches: Vec<Match>, seen: &mut Seen) -> Result<Vec<Match>> {
         let last_stages = self.last_stages(&matches).await?;
         let mut kept = Vec::with_capacity(matches.len());
         for found in matches {
-            let last = last_stages.get(&found.request).copied();
-            if found.may_go_on() && last > found.stage {
+            let (request, stage) = (found.request(), found.stage());
+            if found.may_go_on() && last_stages.get(&request).copied() > stage {
                 continue;
             }
             // Two events of one stage are two versions of what happened: both stay.
-            if seen.is_new(&found) {
-                kept.push(found.id);
+            if seen.is_new(request, stage) {
+                kept.push(found);
             }
         }
         Ok(kept)
@@ -227,26 +281,27 @@ impl Engine {
         let mut stages = HashMap::new();
         let open: Vec<&Match> = matches.iter().filter(|found| found.may_go_on()).collect();
         for share in open.chunks(FETCH_MAX) {
-            let ids = share.iter().map(|found| match &found.audit_id_bytes {
+            let ids = share.iter().map(|found| match found.row.bytes("audit_id") {
                 Some(bytes) => {
-                    let id = datafusion::common::ScalarValue::Binary(Some(bytes.clone()));
+                    let id = datafusion::common::ScalarValue::Binary(Some(bytes.to_vec()));
                     (Some(lit(id)), None)
                 }
-                None => (None, found.request.audit_id.as_deref().map(text)),
+                None => (None, found.row.audit_id().as_deref().map(text)),
             });
             let (uuids, texts): (Vec<_>, Vec<_>) = ids.unzip();
             let has_id = column("audit_id")
                 .in_list(uuids.into_iter().flatten().collect(), false)
                 .or(column("audit_id_text").in_list(texts.into_iter().flatten().collect(), false));
             let later = column("stage").not_eq(text("RequestReceived"));
+            let columns = PLACE_COLUMNS.iter().chain(&REQUEST_COLUMNS);
             let found = self
                 .events()
                 .await?
                 .filter(has_id.and(later))?
-                .select(MATCH_COLUMNS.map(column).to_vec())?;
-            for row in Row::all(&found.collect().await?) {
-                let Match { request, stage: Some(stage), .. } = Match::of(&row) else { continue };
-                let last = stages.entry(request).or_insert(stage);
+                .select(columns.map(|name| column(name)).collect::<Vec<_>>())?;
+            for found in Row::all(&found.collect().await?).map(Match::of) {
+                let Some(stage) = found.stage() else { continue };
+                let last = stages.entry(found.request()).or_insert(stage);
                 *last = stage.max(*last);
             }
         }
@@ -254,17 +309,19 @@ impl Engine {
     }
 }
 
-/// The matches behind the last one seen.
-fn matches(base: &DataFrame, filter: &Expr, last: Option<&(i64, EventId)>) -> Result<DataFrame> {
-    let matches = base.clone().filter(filter.clone())?;
-    let Some((time, id)) = last else { return Ok(matches) };
-    let same = column("time").eq(instant(*time));
-    let behind = column("cluster").gt(text(&id.cluster)).or(column("cluster")
-        .eq(text(&id.cluster))
-        .and(column("seq").lt(lit(id.seq.cast_signed()))));
-    // Said twice, as the first alone lets files be pruned.
-    let older = column("time").lt(instant(*time)).or(same.and(behind));
-    Ok(matches.filter(column("time").lt_eq(instant(*time)))?.filter(older)?)
+impl Asked {
+    /// The matches behind the last one seen.
+    fn matches(&self, last: Option<&(i64, EventId)>) -> Result<DataFrame> {
+        let matches = self.base.clone().filter(self.filter.clone())?;
+        let Some((time, id)) = last else { return Ok(matches) };
+        let same = column("time").eq(instant(*time));
+        let behind = column("cluster").gt(text(&id.cluster)).or(column("cluster")
+            .eq(text(&id.cluster))
+            .and(column("seq").lt(lit(id.seq.cast_signed()))));
+        // Said twice, as the first alone lets files be pruned.
+        let older = column("time").lt(instant(*time)).or(same.and(behind));
+        Ok(matches.filter(column("time").lt_eq(instant(*time)))?.filter(older)?)
+    }
 }
 
 /// Spans of time, the newest first: whoever wants few rows of many finds them in the first. How
@@ -358,11 +415,13 @@ struct Seen(HashMap<Request, Option<Stage>>);
 impl Seen {
     /// Newest first, the first event of a request is that of its last stage; another of the same
     /// stage is no repetition.
-    fn is_new(&mut self, found: &Match) -> bool {
-        if let Some(stage) = self.0.get(&found.request) {
-            return *stage == found.stage;
+    fn is_new(&mut self, request: Request, stage: Option<Stage>) -> bool {
+        match self.0.entry(request) {
+            Entry::Occupied(known) => *known.get() == stage,
+            Entry::Vacant(new) => {
+                new.insert(stage);
+                true
+            }
         }
-        self.0.insert(found.request.clone(), found.stage);
-        true
     }
 }

@@ -1,7 +1,6 @@
 //! The tables `events` and `bodies` as DataFusion sees them: the files of a snapshot, pruned by
 //! what is known of them, and the events that are not in a file yet.
 
-use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -32,23 +31,16 @@ use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
-use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
+use parquet::arrow::arrow_reader::RowSelection;
 use whodid_event::time;
 use whodid_store::columns::{bodies_schema, events_schema};
 use whodid_store::{DataFile, Snapshot, Table};
 
 use crate::cache::Cache;
+use crate::wanted::Wanted;
 
 /// Where the session finds the snapshot's object store.
 pub(crate) const STORE_URL: &str = "whodid://record";
-
-/// Which rows are wanted, as far as it is known where they are; the others may come, too.
-enum Wanted {
-    All,
-    /// Bodies that have all of these words.
-    Words(Vec<String>),
-    Events(HashMap<String, BTreeSet<u64>>),
-}
 
 /// One of the two tables, as a snapshot sees it.
 pub(crate) struct SnapshotTable {
@@ -64,45 +56,32 @@ impl SnapshotTable {
         SnapshotTable { table, snapshot, cache, schema: table_schema(table), wanted: Wanted::All }
     }
 
-    /// The bodies in which all of some words may stand.
-    pub(crate) fn with_words(snapshot: Snapshot, cache: Cache, words: Vec<String>) -> Self {
-        let wanted = Wanted::Words(words);
-        SnapshotTable { wanted, ..Self::new(Table::Bodies, snapshot, cache) }
+    /// The rows that are wanted, and maybe others.
+    pub(crate) fn wanting(self, wanted: Wanted) -> Self {
+        SnapshotTable { wanted, ..self }
     }
 
-    /// How many bodies there are at most in which all of some words may stand.
-    pub(crate) async fn count_with_words(
-        snapshot: &Snapshot,
-        cache: &Cache,
-        words: &[String],
-    ) -> Result<u64> {
-        let in_memory = snapshot.chunks().map(|(_, chunk)| chunk.bodies.num_rows() as u64);
+    /// How many rows there are at most of those that are wanted; those in memory are.
+    pub(crate) async fn count(&self) -> Result<u64> {
+        let in_memory = self.snapshot.chunks().map(|(_, chunk)| match self.table {
+            Table::Events => chunk.events.num_rows() as u64,
+            Table::Bodies => chunk.bodies.num_rows() as u64,
+        });
         let mut count = in_memory.sum();
-        for file in snapshot.files(Table::Bodies) {
-            let index = match words {
-                [] => None,
-                _ => cache.words(snapshot, file).await.map_err(external)?,
-            };
-            count += match index {
-                None => file.stats.rows,
-                Some(index) => {
-                    let rows = usize::try_from(file.stats.rows).unwrap_or(usize::MAX);
-                    let runs = index.may_hold(words, rows).into_iter();
-                    runs.filter(|(_, may_hold)| *may_hold).map(|(rows, _)| rows as u64).sum()
-                }
-            };
+        for file in self.snapshot.files(self.table) {
+            let rows = self.rows(file, &self.wanted).await?;
+            count += rows.map_or(file.stats.rows, |rows| rows.row_count() as u64);
         }
         Ok(count)
     }
 
-    /// Some events, by cluster and `seq`; of those in memory, all.
-    pub(crate) fn with_events(
-        snapshot: Snapshot,
-        cache: Cache,
-        events: HashMap<String, BTreeSet<u64>>,
-    ) -> Self {
-        let wanted = Wanted::Events(events);
-        SnapshotTable { wanted, ..Self::new(Table::Events, snapshot, cache) }
+    /// The rows of a file that are wanted; `None` if that may be any.
+    async fn rows(&self, file: &DataFile, wanted: &Wanted) -> Result<Option<RowSelection>> {
+        let index = match wanted.needs_index() {
+            true => self.cache.words(&self.snapshot, self.table, file).await.map_err(external)?,
+            false => None,
+        };
+        Ok(wanted.rows(self.table, file, index.as_deref()))
     }
 
     /// The files that may hold rows for which the predicate holds, the newest first: whoever wants
@@ -164,8 +143,12 @@ impl SnapshotTable {
         Ok(DataSourceExec::from_data_source(config.build()))
     }
 
-    /// A file as DataFusion reads it; `None` if no row of it can hold the words.
-    async fn partitioned(&self, file: &DataFile) -> Result<Option<PartitionedFile>> {
+    /// A file as DataFusion reads it; `None` if none of its rows are wanted.
+    async fn partitioned(
+        &self,
+        file: &DataFile,
+        wanted: &Wanted,
+    ) -> Result<Option<PartitionedFile>> {
         let path = format!("{}/{}", self.table.name(), file.path);
         let partitioned = PartitionedFile::new(path, file.bytes)
             .with_partition_values(vec![
@@ -173,32 +156,11 @@ impl SnapshotTable {
                 ScalarValue::Date32(Some(time::day(file.stats.received.0))),
             ])
             .with_statistics(Arc::new(statistics(&file_schema(self.table), file)));
-        let runs = match &self.wanted {
-            Wanted::All => return Ok(Some(partitioned)),
-            Wanted::Words(words) if words.is_empty() => return Ok(Some(partitioned)),
-            Wanted::Words(words) => {
-                let index = self.cache.words(&self.snapshot, file).await;
-                match index.map_err(external)? {
-                    Some(index) => {
-                        let rows = usize::try_from(file.stats.rows).unwrap_or(usize::MAX);
-                        index.may_hold(words, rows)
-                    }
-                    None => return Ok(Some(partitioned)),
-                }
-            }
-            Wanted::Events(events) => match events.get(&file.cluster) {
-                Some(seqs) => places(file, seqs),
-                None => return Ok(None),
-            },
-        };
-        if runs.iter().all(|(_, is_wanted)| !is_wanted) {
-            return Ok(None);
-        }
-        let selectors = runs.into_iter().map(|(rows, is_wanted)| {
-            if is_wanted { RowSelector::select(rows) } else { RowSelector::skip(rows) }
-        });
-        let selection = ParquetRowSelection::new(selectors.collect::<RowSelection>());
-        Ok(Some(partitioned.with_extension(selection)))
+        Ok(match self.rows(file, wanted).await? {
+            None => Some(partitioned),
+            Some(rows) if !rows.selects_any() => None,
+            Some(rows) => Some(partitioned.with_extension(ParquetRowSelection::new(rows))),
+        })
     }
 
     fn scan_memory(&self, projection: Option<&Vec<usize>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -298,9 +260,15 @@ impl TableProvider for SnapshotTable {
         let predicate = conjunction(filters.to_vec())
             .map(|filter| state.create_physical_expr(filter, &schema))
             .transpose()?;
+        let wanted = match self.table {
+            Table::Events => {
+                Wanted::Every(vec![self.wanted.clone(), Wanted::by_filters(filters)])
+            }
+            Table::Bodies => self.wanted.clone(),
+        };
         let mut files = Vec::new();
         for file in self.live_files(predicate.as_ref())? {
-            files.extend(self.partitioned(file).await?);
+            files.extend(self.partitioned(file, &wanted).await?);
         }
         let mut inputs = Vec::new();
         if !files.is_empty() {
@@ -322,29 +290,6 @@ impl TableProvider for SnapshotTable {
             _ => UnionExec::try_new(inputs),
         }
     }
-}
-
-/// Where events are in a file, whose rows follow one another: runs of rows, and whether they are
-/// wanted.
-fn places(file: &DataFile, seqs: &BTreeSet<u64>) -> Vec<(usize, bool)> {
-    let (first, last) = file.stats.seq;
-    let mut runs: Vec<(usize, bool)> = Vec::new();
-    let mut at = first;
-    let mut run = |to: u64, is_wanted| {
-        let rows = usize::try_from(to.saturating_sub(at)).unwrap_or(usize::MAX);
-        at = to;
-        match runs.last_mut() {
-            _ if rows == 0 => {}
-            Some(last) if last.1 == is_wanted => last.0 += rows,
-            _ => runs.push((rows, is_wanted)),
-        }
-    };
-    for seq in seqs.range(first..=last) {
-        run(*seq, false);
-        run(seq + 1, true);
-    }
-    run(last + 1, false);
-    runs
 }
 
 /// What is known of one file without opening it, so that a search for the newest rows can leave

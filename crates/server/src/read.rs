@@ -14,12 +14,12 @@ use axum::{Extension, Json};
 use futures::Stream;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use whodid_engine::live::{Cursor, Follower};
-use whodid_engine::{API_VERSION, Engine, EventId, Row, Search, Values, has_values};
+use whodid_engine::{API_VERSION, Engine, EventId, Row, Search, Values, has_values, is_shown};
 use whodid_query::Known;
 use whodid_store::{Clock, Original, SystemClock};
 
@@ -106,6 +106,21 @@ pub(crate) struct Question {
     limit: Option<usize>,
     /// Events behind this cursor, in the order of the log, instead of the newest.
     after: Option<String>,
+    /// The fields of each event that are given, besides `id`; a list with commas.
+    fields: Option<String>,
+}
+
+/// The columns of some fields; none is all of them.
+fn columns(fields: Option<&str>) -> Result<Vec<&str>, Problem> {
+    let fields = fields.into_iter().flat_map(|fields| fields.split(',')).map(str::trim);
+    let fields: Vec<&str> = fields.filter(|field| !field.is_empty() && *field != "id").collect();
+    match fields.iter().find(|field| !is_shown(field)) {
+        None => Ok(fields),
+        Some(unknown) => {
+            let detail = format!("fields: an event has no {unknown:?}; docs/fields.md lists them");
+            Err(Problem::new(StatusCode::BAD_REQUEST, detail))
+        }
+    }
 }
 
 pub(crate) fn parse(query: &str) -> Result<whodid_query::Query, Problem> {
@@ -149,13 +164,15 @@ pub(crate) async fn events(
 ) -> Result<Json<Value>, Problem> {
     let query = parse(&question.q)?;
     let limit = limit(question.limit, PAGE, PAGE_MAX)?;
+    let fields = columns(question.fields.as_deref())?;
     let now = SystemClock.now();
     if let Some(after) = &question.after {
         let mut follower = Follower::new(query, now, cursor(after, &app)?, &app.cache)
             .map_err(|error| failed(&error))?;
         let snapshot = app.writer.snapshot();
         let look = follower.look(&snapshot, limit).await.map_err(|error| failed(&error))?;
-        let items: Vec<Value> = look.rows.iter().map(|row| row.json().into()).collect();
+        let items = look.rows.iter().map(|row| of_fields(row.json(), &fields).into());
+        let items: Vec<Value> = items.collect();
         let cursor = follower.cursor().to_string();
         return Ok(Json(json!({
             "apiVersion": API_VERSION, "kind": "EventList", "items": items,
@@ -165,7 +182,9 @@ pub(crate) async fn events(
     let engine = engine(&app).await.map_err(|error| failed(&error))?;
     let end = Cursor::end_of(engine.snapshot()).to_string();
     let (items, left_out) =
-        newest(&engine, Search { query, now, limit }).await.map_err(|error| failed(&error))?;
+        newest(&engine, Search { query, now, limit }, &fields)
+            .await
+            .map_err(|error| failed(&error))?;
     Ok(Json(json!({
         "apiVersion": API_VERSION, "kind": "EventList", "items": items,
         "left_out": left_out, "cursor": end,
@@ -177,10 +196,21 @@ pub(crate) async fn engine(app: &App) -> whodid_engine::Result<Engine> {
     Engine::new(app.writer.snapshot(), &app.cache).await
 }
 
-async fn newest(engine: &Engine, search: Search) -> whodid_engine::Result<(Vec<Value>, u64)> {
-    let found = engine.search(&search).await?;
-    let rows = engine.fetch(&found.ids).await?;
-    Ok((rows.iter().map(|row| engine.json(row).into()).collect(), found.left_out))
+async fn newest(
+    engine: &Engine,
+    search: Search,
+    fields: &[&str],
+) -> whodid_engine::Result<(Vec<Value>, u64)> {
+    let (rows, left_out) = engine.newest(&search, fields).await?;
+    Ok((rows.iter().map(|row| of_fields(engine.json(row), fields).into()).collect(), left_out))
+}
+
+/// Leaves of an event its id and the fields that were asked for; none is all of them.
+fn of_fields(mut event: Map<String, Value>, fields: &[&str]) -> Map<String, Value> {
+    if !fields.is_empty() {
+        event.retain(|name, _| name == "id" || fields.contains(&name.as_str()));
+    }
+    event
 }
 
 /// Reads the id of an event out of its path.

@@ -82,5 +82,5 @@ pub use snapshot::{Rows, Snapshot, Table};
 pub use state::{Credential, CredentialKind, State};
 pub use table::{DataFile, FileStats};
 pub use verify::{Finding, Verification, VerifiedLog, Wanted};
-pub use words::WordIndex;
+pub use words::{Key, TEXT_COLUMNS, VALUE_COLUMNS, WordIndex};
 pub use writer::{Options, Submitted, Writer};

@@ -17,6 +17,7 @@ use whodid_event::time::{self, Micros};
 use crate::chunk::Chunk;
 use crate::columns::{bodies_schema, events_schema, typed};
 use crate::error::Result;
+use crate::snapshot::Table;
 use crate::table::{FileStats, NewFile};
 use crate::words::{self, WordIndex};
 
@@ -37,6 +38,9 @@ pub(crate) const ERASED_SUFFIX: &str = ".erased.parquet";
 
 const PAGE_BYTES: usize = 1 << 20;
 
+/// A page of events has at most this many rows: whoever wants one reads no more than that.
+const PAGE_ROWS: usize = 4_096;
+
 /// What a dictionary may take before values stand as they are.
 const DICTIONARY_BYTES: usize = 8 << 20;
 
@@ -44,7 +48,7 @@ const DICTIONARY_BYTES: usize = 8 << 20;
 const GROWING: [&str; 5] =
     ["seq", "received", "time", "request_received_timestamp", "stage_timestamp"];
 
-/// Columns whose row groups get a Bloom filter, with the number of values to expect in 65,536 rows.
+/// Columns whose row groups get a Bloom filter, with the number of values to expect in one.
 const BLOOMED: [(&str, u64); 4] =
     [("audit_id", 65_536), ("name", 8_192), ("object_uid", 8_192), ("username", 1_024)];
 
@@ -68,13 +72,15 @@ pub(crate) fn events_file(cluster: &str, batches: &[RecordBatch], level: i32) ->
     let mut properties = properties(level)?
         .set_max_row_group_row_count(Some(group))
         .set_dictionary_page_size_limit(DICTIONARY_BYTES);
-    for (column, values) in BLOOMED {
-        let values = values * (group / ROW_GROUP_LEAVES) as u64;
-        let column = ColumnPath::from(column);
+    // Settled files have an index, which says more.
+    let bloomed = if level == SETTLED_LEVEL { &[][..] } else { &BLOOMED[..] };
+    properties = properties.set_data_page_row_count_limit(PAGE_ROWS);
+    for (column, values) in bloomed {
+        let column = ColumnPath::from(*column);
         properties = properties
             .set_column_bloom_filter_enabled(column.clone(), true)
             .set_column_bloom_filter_fpp(column.clone(), 0.01)
-            .set_column_bloom_filter_max_ndv(column, values);
+            .set_column_bloom_filter_max_ndv(column, *values);
     }
     for column in GROWING {
         let column = ColumnPath::from(column);
@@ -92,7 +98,10 @@ pub(crate) fn events_file(cluster: &str, batches: &[RecordBatch], level: i32) ->
         let column = ColumnPath::from(column);
         properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
     }
-    let bytes = write(&events_schema(), batches, properties.build(), None)?;
+    // Files that compaction will replace soon are read whole until then.
+    let index = (level == SETTLED_LEVEL).then(|| WordIndex::of(Table::Events, batches));
+    let index = index.transpose()?;
+    let bytes = write(&events_schema(), batches, properties.build(), index.as_ref())?;
     Ok(stats.file(cluster, bytes, suffix(level)))
 }
 
@@ -124,8 +133,8 @@ pub(crate) fn sorted_file(cluster: &str, sorted: &[RecordBatch], level: i32) -> 
         .set_column_dictionary_enabled(json.clone(), false)
         .set_column_encoding(json.clone(), Encoding::PLAIN)
         .set_column_statistics_enabled(json, EnabledStatistics::None);
-    // Files that compaction will replace soon are read whole until then.
-    let index = (level == SETTLED_LEVEL).then(|| WordIndex::of(sorted)).transpose()?;
+    let index = (level == SETTLED_LEVEL).then(|| WordIndex::of(Table::Bodies, sorted));
+    let index = index.transpose()?;
     let bytes = write(&bodies_schema(), sorted, properties.build(), index.as_ref())?;
     let suffix = if is_erased(sorted)? { ERASED_SUFFIX } else { suffix(level) };
     Ok(stats.file(cluster, bytes, suffix))

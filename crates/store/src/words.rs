@@ -1,25 +1,32 @@
-//! Which words stand in which rows of a file of bodies, as far as it takes to leave most rows
-//! unread: for each block of rows a filter, behind the last row group. What a word is, is
-//! [`whodid_event::words`]'s to say; what a query asks for, the engine's.
+//! Which words and values stand in which rows of a file, as far as it takes to leave most rows
+//! unread: for each block of rows a filter, behind the last row group. What of a row is in it, is
+//! [`keys`]' to say; what a query asks for, the engine's.
 //!
 //! Like every column that can be made again, an index is never the only witness of anything: it is
 //! made of the rows alone, `verify` makes it anew, and a file without one is read whole.
 
-use arrow::array::{Array, RecordBatch, StringViewArray};
+use arrow::array::RecordBatch;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataReader};
-use whodid_event::words;
 use xorf::{BinaryFuse8, BinaryFuse8Ref, DmaSerializable, Filter, FilterRef};
 
-use crate::columns::typed;
 use crate::error::{Error, Result};
-use crate::rebuild::decode_columns;
 use crate::snapshot::{Snapshot, Table};
 use crate::table::DataFile;
 
-/// Rows that share a filter: about as many as a page of bodies has.
-pub(crate) const BLOCK_ROWS: usize = 512;
+mod keys;
+
+pub use keys::{Key, TEXT_COLUMNS, VALUE_COLUMNS};
+
+/// Rows that share a filter: of bodies about as many as a page has; of events a few pages' worth of
+/// names would be read for nothing, and more filters take more room.
+fn block_rows(table: Table) -> usize {
+    match table {
+        Table::Bodies => 512,
+        Table::Events => 2_048,
+    }
+}
 
 /// Where in the file the index is, `OFFSET LENGTH`, stands in its footer under this name.
 const KEY: &str = "whodid.words";
@@ -30,45 +37,25 @@ const LENGTH_BYTES: usize = 4;
 /// Of an index that takes more memory than its file is worth reading.
 const INDEX_BYTES_MAX: usize = 64 << 20;
 
-/// The hash of a word by which filters know it.
-fn hash(word: &str) -> u64 {
-    twox_hash::XxHash64::oneshot(0, word.as_bytes())
-}
-
-/// The filters of a file of bodies.
+/// The filters of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub struct WordIndex {
     bytes: Vec<u8>,
     /// Where the filter of each block is; an empty one holds every word.
     blocks: Vec<std::ops::Range<usize>>,
+    /// The rows of a block.
+    block_rows: usize,
 }
 
 impl WordIndex {
     /// Makes the index of rows in the order of their file.
-    pub(crate) fn of(batches: &[RecordBatch]) -> Result<Self> {
-        let mut bytes = Vec::new();
-        let mut seen = Seen::new();
-        let mut rows = 0;
-        for batch in batches {
-            let bodies: &StringViewArray = typed(batch, "json")?;
-            for row in 0..bodies.len() {
-                if bodies.is_valid(row) {
-                    let text = words::unescaped(bodies.value(row));
-                    words::each(&text, |word| seen.add(hash(word)));
-                }
-                rows += 1;
-                if rows % BLOCK_ROWS == 0 {
-                    append(&mut bytes, &mut seen)?;
-                }
-            }
-        }
-        if rows % BLOCK_ROWS > 0 {
-            append(&mut bytes, &mut seen)?;
-        }
-        Self::read(bytes)
+    pub(crate) fn of(table: Table, batches: &[RecordBatch]) -> Result<Self> {
+        let mut indexer = Indexer::new(table);
+        batches.iter().try_for_each(|batch| indexer.add(batch))?;
+        indexer.finish()
     }
 
-    fn read(bytes: Vec<u8>) -> Result<Self> {
+    fn read(table: Table, bytes: Vec<u8>) -> Result<Self> {
         let damaged = || Error::Invalid("an index of words is damaged".into());
         let mut blocks = Vec::new();
         let mut at = 0;
@@ -83,7 +70,7 @@ impl WordIndex {
             }
             blocks.push(block);
         }
-        Ok(WordIndex { bytes, blocks })
+        Ok(WordIndex { bytes, blocks, block_rows: block_rows(table) })
     }
 
     /// What it looks like in a file.
@@ -96,15 +83,27 @@ impl WordIndex {
         self.bytes.len() + self.blocks.len() * size_of::<std::ops::Range<usize>>()
     }
 
-    /// The runs of rows, of `rows` in all, in which all of the words may stand, and between them
+    /// The runs of rows, of `rows` in all, in which all of the keys may stand, and between them
     /// those in which one does not: how many rows, and whether they may.
-    pub fn may_hold(&self, words: &[String], rows: usize) -> Vec<(usize, bool)> {
-        let hashes: Vec<u64> = words.iter().map(|word| hash(word)).collect();
+    pub fn may_hold(&self, keys: &[Key], rows: usize) -> Vec<(usize, bool)> {
+        self.runs(rows, |filter| keys.iter().all(|key| filter.contains(&key.hash())))
+    }
+
+    /// The same for rows in which one of the keys may stand.
+    pub fn may_hold_any(&self, keys: &[Key], rows: usize) -> Vec<(usize, bool)> {
+        self.runs(rows, |filter| keys.iter().any(|key| filter.contains(&key.hash())))
+    }
+
+    fn runs(
+        &self,
+        rows: usize,
+        may_hold: impl Fn(&BinaryFuse8Ref<'_>) -> bool,
+    ) -> Vec<(usize, bool)> {
         let mut runs: Vec<(usize, bool)> = Vec::new();
-        for first in (0..rows).step_by(BLOCK_ROWS) {
-            let length = BLOCK_ROWS.min(rows - first);
-            let filter = self.blocks.get(first / BLOCK_ROWS).and_then(|at| self.filter(at));
-            let may = filter.is_none_or(|filter| hashes.iter().all(|hash| filter.contains(hash)));
+        for (block, first) in (0..rows).step_by(self.block_rows).enumerate() {
+            let length = self.block_rows.min(rows - first);
+            let filter = self.blocks.get(block).and_then(|at| self.filter(at));
+            let may = filter.is_none_or(|filter| may_hold(&filter));
             match runs.last_mut() {
                 Some(run) if run.1 == may => run.0 += length,
                 _ => runs.push((length, may)),
@@ -120,10 +119,48 @@ impl WordIndex {
     }
 }
 
-/// The words of a block, by their hashes.
+/// Makes the index of rows that come in the order of their file.
+pub(crate) struct Indexer {
+    table: Table,
+    bytes: Vec<u8>,
+    seen: Seen,
+    /// So many more rows belong into the block.
+    room: usize,
+}
+
+impl Indexer {
+    pub(crate) fn new(table: Table) -> Self {
+        Indexer { table, bytes: Vec::new(), seen: Seen::new(), room: block_rows(table) }
+    }
+
+    pub(crate) fn add(&mut self, rows: &RecordBatch) -> Result<()> {
+        let mut at = 0;
+        while at < rows.num_rows() {
+            let length = self.room.min(rows.num_rows() - at);
+            let rows = rows.slice(at, length);
+            keys::each(self.table, &rows, |key| self.seen.add(key.hash()))?;
+            at += length;
+            self.room -= length;
+            if self.room == 0 {
+                append(&mut self.bytes, &mut self.seen)?;
+                self.room = block_rows(self.table);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn finish(mut self) -> Result<WordIndex> {
+        if self.room < block_rows(self.table) {
+            append(&mut self.bytes, &mut self.seen)?;
+        }
+        WordIndex::read(self.table, self.bytes)
+    }
+}
+
+/// The keys of a block, by their hashes.
 struct Seen {
     hashes: Vec<u64>,
-    /// The newest hash of each place: most words have come a moment ago.
+    /// The newest hash of each place: most keys have come a moment ago.
     newest: Vec<u64>,
 }
 
@@ -161,7 +198,7 @@ impl Seen {
     }
 }
 
-/// Appends the filter of a block. A block without words has the filter of no word.
+/// Appends the filter of a block. A block without keys has the filter of no key.
 fn append(bytes: &mut Vec<u8>, seen: &mut Seen) -> Result<()> {
     let Ok(filter) = BinaryFuse8::try_from(&seen.take()) else {
         bytes.extend([0; LENGTH_BYTES]);
@@ -171,7 +208,7 @@ fn append(bytes: &mut Vec<u8>, seen: &mut Seen) -> Result<()> {
     let mut descriptor = [0; BinaryFuse8::DESCRIPTOR_LEN];
     filter.dma_copy_descriptor_to(&mut descriptor);
     let length = u32::try_from(descriptor.len() + fingerprints.len())
-        .map_err(|_| Error::Invalid("a block of bodies has too many words".into()))?;
+        .map_err(|_| Error::Invalid("a block of rows has too many words".into()))?;
     bytes.extend(length.to_le_bytes());
     bytes.extend(descriptor);
     bytes.extend(fingerprints);
@@ -209,16 +246,12 @@ fn place(footer: &ParquetMetaData) -> Option<std::ops::Range<u64>> {
     (length <= INDEX_BYTES_MAX as u64).then(|| offset..offset.saturating_add(length))
 }
 
-/// Whether the index of a file of bodies, if it has one, is what its rows give.
+
+/// The index of a file, if it has one.
 ///
 /// # Errors
-/// It is damaged, or the rows are.
-pub(crate) fn is_right(file: &bytes::Bytes) -> Result<bool> {
-    let Some(index) = of_file(file)? else { return Ok(true) };
-    Ok(WordIndex::of(&decode_columns(Table::Bodies, file, &["json"])?)? == index)
-}
-
-fn of_file(file: &bytes::Bytes) -> Result<Option<WordIndex>> {
+/// It is damaged.
+pub(crate) fn of_file(table: Table, file: &bytes::Bytes) -> Result<Option<WordIndex>> {
     let footer = ParquetMetaDataReader::new().parse_and_finish(file)?;
     let Some(place) = place(&footer) else { return Ok(None) };
     let damaged = || Error::Invalid("an index of words is not where the footer says".into());
@@ -226,20 +259,19 @@ fn of_file(file: &bytes::Bytes) -> Result<Option<WordIndex>> {
         return Err(damaged());
     };
     let bytes = file.get(from..to).ok_or_else(damaged)?;
-    WordIndex::read(bytes.to_vec()).map(Some)
+    WordIndex::read(table, bytes.to_vec()).map(Some)
 }
 
 impl Snapshot {
-    /// Reads the index of words of a file of bodies; `None` if it has none.
+    /// Reads the index of words of a file; `None` if it has none.
     ///
     /// # Errors
     /// The file cannot be read, or the index is damaged.
-    pub async fn word_index(&self, file: &DataFile) -> Result<Option<WordIndex>> {
+    pub async fn word_index(&self, table: Table, file: &DataFile) -> Result<Option<WordIndex>> {
         /// Most footers are shorter.
-        const TAIL_BYTES: u64 = 16 << 10;
-        let table = Table::Bodies.name();
-        let path = Path::from(format!("{table}/{}", file.path));
-        let failed = |error| Error::table(table, error);
+        const TAIL_BYTES: u64 = 64 << 10;
+        let path = Path::from(format!("{}/{}", table.name(), file.path));
+        let failed = |error| Error::table(table.name(), error);
         let mut reader = ParquetMetaDataReader::new();
         let mut tail = TAIL_BYTES.min(file.bytes);
         let footer = loop {
@@ -257,7 +289,7 @@ impl Snapshot {
             return Ok(None);
         };
         let bytes = self.store.get_range(&path, place).await.map_err(failed)?;
-        WordIndex::read(bytes.to_vec()).map(Some)
+        WordIndex::read(table, bytes.to_vec()).map(Some)
     }
 }
 
@@ -265,7 +297,9 @@ impl Snapshot {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, BinaryArray, Int64Array, TimestampMicrosecondArray};
+    use arrow::array::{
+        ArrayRef, BinaryArray, Int64Array, StringViewArray, TimestampMicrosecondArray,
+    };
 
     use super::*;
     use crate::columns::bodies_schema;
@@ -282,6 +316,8 @@ mod tests {
         RecordBatch::try_new(bodies_schema(), columns).unwrap()
     }
 
+    const BLOCK_ROWS: usize = 512;
+
     #[test]
     fn words_are_found_where_they_stand() {
         let rows = 3 * BLOCK_ROWS + 7;
@@ -289,10 +325,11 @@ mod tests {
         let batch = bodies(&(0..rows).map(text).collect::<Vec<_>>());
         let half = rows / 2;
         let halves = [batch.slice(0, half), batch.slice(half, rows - half)];
-        let index = WordIndex::of(&halves).unwrap();
-        assert_eq!(index, WordIndex::of(&[batch]).unwrap(), "however the rows are cut");
+        let index = WordIndex::of(Table::Bodies, &halves).unwrap();
+        let whole = WordIndex::of(Table::Bodies, &[batch]).unwrap();
+        assert_eq!(index, whole, "however the rows are cut");
         let may = |words: &[&str]| {
-            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            let words: Vec<Key> = words.iter().map(|word| Key::word(word)).collect();
             index.may_hold(&words, rows)
         };
         assert_eq!(may(&["web", "name", "b"]), [(rows, true)]);
@@ -304,26 +341,27 @@ mod tests {
 
     #[test]
     fn damage_is_an_error_and_no_panic() {
-        let index = WordIndex::of(&[bodies(&["a b c".into(), "{}".into()])]).unwrap();
+        let rows = bodies(&["a b c".into(), "{}".into()]);
+        let index = WordIndex::of(Table::Bodies, &[rows]).unwrap();
         for at in 0..LENGTH_BYTES + BinaryFuse8::DESCRIPTOR_LEN {
             for bit in 0..8 {
                 let mut bytes = index.bytes.clone();
                 bytes[at] ^= 1 << bit;
-                if let Ok(index) = WordIndex::read(bytes) {
-                    index.may_hold(&["a".into()], 2);
+                if let Ok(index) = WordIndex::read(Table::Bodies, bytes) {
+                    index.may_hold(&[Key::word("a")], 2);
                 }
             }
         }
         for end in 1..index.bytes.len() {
-            assert!(WordIndex::read(index.bytes[..end].to_vec()).is_err(), "{end}");
+            assert!(WordIndex::read(Table::Bodies, index.bytes[..end].to_vec()).is_err(), "{end}");
         }
     }
 
     proptest::proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
-            if let Ok(index) = WordIndex::read(bytes) {
-                index.may_hold(&["a".into()], 2_000);
+            if let Ok(index) = WordIndex::read(Table::Events, bytes) {
+                index.may_hold(&[Key::word("a")], 2_000);
             }
         }
     }

@@ -19,7 +19,7 @@ use crate::rebuild::{decode, decode_columns, fetch};
 use crate::segment::stats_of_bodies;
 use crate::snapshot::{Snapshot, Table};
 use crate::table::{DataFile, FileStats};
-use crate::words;
+use crate::words::{self, WordIndex};
 
 /// What stands for the path of an event that is in no segment yet.
 const WAL: &str = "wal";
@@ -65,16 +65,16 @@ impl Work<'_> {
             let Some(bytes) = self.sealed(Table::Bodies, file).await? else { continue };
             let length = bytes.len() as u64;
             let checked = blocking(move || {
-                let places = decode_columns(Table::Bodies, &bytes, &["seq", "received"])?;
-                Ok((stats_of_bodies(&places)?, words::is_right(&bytes)?))
+                let columns = ["seq", "received", "json"];
+                let rows = decode_columns(Table::Bodies, &bytes, &columns)?;
+                let index = words::of_file(Table::Bodies, &bytes)?;
+                let made = index.as_ref().map(|_| WordIndex::of(Table::Bodies, &rows));
+                Ok((stats_of_bodies(&rows)?, made.transpose()? == index))
             });
             match checked.await {
                 Ok((stats, is_indexed)) => {
                     self.listed(Table::Bodies, file, length, &stats);
-                    if !is_indexed {
-                        let what = "its index of words is not what its bodies say";
-                        self.verification.found(about(Table::Bodies, file, what));
-                    }
+                    self.indexed(Table::Bodies, file, is_indexed);
                 }
                 Err(error) => self.undecodable(Table::Bodies, file, error),
             }
@@ -131,8 +131,9 @@ impl Work<'_> {
         }
         let (kept, length) = (again.clone(), events.len() as u64);
         match again.file(events, bodies, first..last + 1).await {
-            Ok((again, CheckedFile { batches, stats, strays })) => {
+            Ok((again, CheckedFile { batches, stats, strays, is_indexed })) => {
                 self.listed(Table::Events, file, length, &stats);
+                self.indexed(Table::Events, file, is_indexed);
                 for seq in strays {
                     let what = "the table of bodies has more for it than it has";
                     let leaves = Some((file.cluster.clone(), seq, seq));
@@ -157,6 +158,14 @@ impl Work<'_> {
     fn listed(&mut self, table: Table, file: &DataFile, length: u64, rows: &FileStats) {
         for what in listed::wrong(file, length, rows) {
             self.verification.found(about(table, file, &what));
+        }
+    }
+
+    /// Notes that the index of a file is not what its rows give.
+    fn indexed(&mut self, table: Table, file: &DataFile, is_right: bool) {
+        if !is_right {
+            let what = "its index of words is not what its rows say";
+            self.verification.found(about(table, file, what));
         }
     }
 

@@ -29,6 +29,7 @@ use crate::segment::{join, stats_of_events};
 use crate::snapshot::{Rows, Table, bodies_by_seq};
 use crate::table::FileStats;
 use crate::wal::record::{Kind, Record};
+use crate::words::{self, Indexer};
 
 /// Columns that an event gets with its place, before those that are made from it.
 const PLACE_COLUMNS: usize = 5;
@@ -86,6 +87,8 @@ pub(super) struct CheckedFile {
     pub(super) stats: FileStats,
     /// Leaves that have bodies which are not theirs, or one body twice.
     pub(super) strays: Vec<u64>,
+    /// Whether its index, if it has one, is what the rows give.
+    pub(super) is_indexed: bool,
 }
 
 impl Again {
@@ -133,9 +136,12 @@ impl Again {
             }
             let by_seq = bodies_by_seq(&all, |_| true)?;
             let (mut batches, mut stats) = (Vec::new(), None);
+            let index = words::of_file(Table::Events, &events)?;
+            let mut indexer = index.as_ref().map(|_| Indexer::new(Table::Events));
             decode_each(Table::Events, &events, |batch| {
                 let of_batch = stats_of_events(std::slice::from_ref(&batch))?;
                 stats = Some(stats.map_or(of_batch, |before| join(before, of_batch)));
+                indexer.as_mut().map_or(Ok(()), |indexer| indexer.add(&batch))?;
                 let checked = self.rows(&Rows::with(&batch, &by_seq)?, &batch)?;
                 let end = batches.last().map_or(checked.first, Checked::end);
                 if checked.first != end {
@@ -146,7 +152,8 @@ impl Again {
             })?;
             let strays = strays(&all, &batches)?;
             let stats = stats.map_or_else(|| stats_of_events(&[]), Ok)?;
-            Ok((self, CheckedFile { batches, stats, strays }))
+            let is_indexed = indexer.map(Indexer::finish).transpose()? == index;
+            Ok((self, CheckedFile { batches, stats, strays, is_indexed }))
         })
         .await
     }

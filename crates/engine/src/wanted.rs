@@ -1,0 +1,211 @@
+//! Which rows a query can need, as far as it can be told without reading them: by the index of
+//! words that settled files have, or because events were found already. What a row comes to is
+//! decided by the row; here nothing is left out that might pass.
+
+use std::collections::{BTreeSet, HashMap};
+
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
+use whodid_event::words;
+use whodid_query::{Field, Known, Term, Test};
+use whodid_store::{DataFile, Key, TEXT_COLUMNS, Table, VALUE_COLUMNS, WordIndex};
+
+use crate::filter::{Translator, column_name};
+use crate::text;
+
+/// So many events are read from where they are instead of being looked for.
+const FEW_EVENTS: u64 = 10_000;
+
+/// So many values of a column are looked up.
+const KEYS_MAX: usize = 100;
+
+/// Which rows are wanted; others may come, too.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Wanted {
+    /// All, as far as it can be told.
+    All,
+    /// Those in which all of these stand.
+    Keys(Vec<Key>),
+    /// Those in which one of these stands.
+    OneOf(Vec<Key>),
+    /// Events by cluster and `seq`.
+    Events(HashMap<String, BTreeSet<u64>>),
+    /// Those that all of these want.
+    Every(Vec<Wanted>),
+    /// Those that one of these wants.
+    Any(Vec<Wanted>),
+}
+
+impl Wanted {
+    pub(crate) fn words(words: &[String]) -> Self {
+        Wanted::Keys(words.iter().map(|word| Key::word(word)).collect())
+    }
+
+    /// What filters of `events` leave.
+    pub(crate) fn by_filters<'a>(filters: impl IntoIterator<Item = &'a Expr>) -> Self {
+        Wanted::Every(filters.into_iter().map(Self::by_filter).collect())
+    }
+
+    fn by_filter(filter: &Expr) -> Self {
+        match filter {
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (op, &**left, &**right) {
+                (Operator::And, left, right) => Self::by_filters([left, right]),
+                (Operator::Or, left, right) => {
+                    Wanted::Any(vec![Self::by_filter(left), Self::by_filter(right)])
+                }
+                (Operator::Eq, Expr::Column(column), Expr::Literal(value, _))
+                | (Operator::Eq, Expr::Literal(value, _), Expr::Column(column)) => {
+                    Self::is(&column.name, value)
+                }
+                _ => Wanted::All,
+            },
+            Expr::InList(list) if !list.negated => {
+                let Expr::Column(column) = &*list.expr else { return Wanted::All };
+                let key = |value: &Expr| match value {
+                    Expr::Literal(value, _) => key(&column.name, value),
+                    _ => None,
+                };
+                let keys: Option<Vec<Key>> =
+                    list.list.iter().take(KEYS_MAX + 1).map(key).collect();
+                keys.filter(|keys| keys.len() <= KEYS_MAX).map_or(Wanted::All, Wanted::OneOf)
+            }
+            _ => Wanted::All,
+        }
+    }
+
+    /// Rows in which a column has a value.
+    fn is(column: &str, value: &ScalarValue) -> Self {
+        match (key(column, value), value.try_as_str().flatten()) {
+            (Some(key), _) => Wanted::Keys(vec![key]),
+            (None, Some(text)) if TEXT_COLUMNS.contains(&column) => {
+                Self::words(&words::whole(text, [false; 2]))
+            }
+            _ => Wanted::All,
+        }
+    }
+
+    /// What a query leaves of `events` besides what its filter does: words, and events whose
+    /// bodies were found to pass.
+    pub(crate) fn by_query(expr: &whodid_query::Expr, translator: &Translator) -> Self {
+        use whodid_query::Expr as Query;
+        let each = |parts: &[Query]| {
+            parts.iter().map(|part| Self::by_query(part, translator)).collect::<Vec<_>>()
+        };
+        match expr {
+            Query::And(parts) => Wanted::Every(each(parts)),
+            Query::Or(parts) => Wanted::Any(each(parts)),
+            Query::All | Query::Not(_) => Wanted::All,
+            Query::Term(term) => Self::by_term(term, translator),
+        }
+    }
+
+    fn by_term(term: &Term, translator: &Translator) -> Self {
+        let in_bodies = || {
+            let set = translator.bodies.get(&term.to_string());
+            set.filter(|set| set.len() <= FEW_EVENTS)
+                .map_or(Wanted::All, |set| Wanted::Events(set.places()))
+        };
+        match (&term.field, &term.test) {
+            (Field::Body(..), test) if *test != Test::Exists => in_bodies(),
+            (Field::Text, Test::Words(words)) => {
+                let found = Self::words(&text::words(&words.pattern));
+                let id = words.pattern.as_literal().map(str::to_ascii_lowercase);
+                let id = id.and_then(|id| whodid_store::uuid_bytes(&id));
+                let id = id.map(|id| Wanted::Keys(vec![Key::value("audit_id", &id)]));
+                Wanted::Any([found, in_bodies()].into_iter().chain(id).collect())
+            }
+            (Field::Known(known), Test::Matches(pattern)) if is_text(*known) => {
+                Self::words(&text::words(pattern))
+            }
+            _ => Wanted::All,
+        }
+    }
+
+    pub(crate) fn needs_index(&self) -> bool {
+        match self {
+            Wanted::All | Wanted::Events(_) => false,
+            Wanted::Keys(keys) | Wanted::OneOf(keys) => !keys.is_empty(),
+            Wanted::Every(parts) | Wanted::Any(parts) => parts.iter().any(Self::needs_index),
+        }
+    }
+
+    /// The rows of a file that are wanted, by its index if it has one; `None` if that may be any.
+    pub(crate) fn rows(
+        &self,
+        table: Table,
+        file: &DataFile,
+        index: Option<&WordIndex>,
+    ) -> Option<RowSelection> {
+        let rows = usize::try_from(file.stats.rows).unwrap_or(usize::MAX);
+        match self {
+            Wanted::All => None,
+            Wanted::Keys(keys) if keys.is_empty() => None,
+            Wanted::Keys(keys) => Some(selection(index?.may_hold(keys, rows))),
+            Wanted::OneOf(keys) => Some(selection(index?.may_hold_any(keys, rows))),
+            // Bodies are not in the order of the log.
+            Wanted::Events(_) if table == Table::Bodies => None,
+            Wanted::Events(events) => Some(match events.get(&file.cluster) {
+                Some(seqs) => selection(places(file, seqs)),
+                None => selection([(rows, false)]),
+            }),
+            Wanted::Every(parts) => {
+                let parts = parts.iter().filter_map(|part| part.rows(table, file, index));
+                parts.reduce(|one, other| one.intersection(&other))
+            }
+            Wanted::Any(parts) => {
+                let parts = parts.iter().map(|part| part.rows(table, file, index));
+                let parts = parts.collect::<Option<Vec<_>>>()?;
+                parts.into_iter().reduce(|one, other| one.union(&other))
+            }
+        }
+    }
+}
+
+/// By what an index knows a value of a column, if it has it.
+fn key(column: &str, value: &ScalarValue) -> Option<Key> {
+    if !VALUE_COLUMNS.contains(&column) {
+        return None;
+    }
+    match value {
+        ScalarValue::Binary(Some(bytes)) => Some(Key::value(column, bytes)),
+        ScalarValue::Int32(Some(number)) => Some(Key::number(column, i64::from(*number))),
+        ScalarValue::Int64(Some(number)) => Some(Key::number(column, *number)),
+        text => text.try_as_str().flatten().map(|text| Key::value(column, text.as_bytes())),
+    }
+}
+
+/// Whether a field is a text in which a search for words looks.
+fn is_text(known: Known) -> bool {
+    TEXT_COLUMNS.contains(&column_name(known))
+}
+
+fn selection(runs: impl IntoIterator<Item = (usize, bool)>) -> RowSelection {
+    let selectors = runs.into_iter().map(|(rows, is_wanted)| {
+        if is_wanted { RowSelector::select(rows) } else { RowSelector::skip(rows) }
+    });
+    selectors.collect()
+}
+
+/// Where events are in a file, whose rows follow one another: runs of rows, and whether they are
+/// wanted.
+fn places(file: &DataFile, seqs: &BTreeSet<u64>) -> Vec<(usize, bool)> {
+    let (first, last) = file.stats.seq;
+    let mut runs: Vec<(usize, bool)> = Vec::new();
+    let mut at = first;
+    let mut run = |to: u64, is_wanted| {
+        let rows = usize::try_from(to.saturating_sub(at)).unwrap_or(usize::MAX);
+        at = to;
+        match runs.last_mut() {
+            _ if rows == 0 => {}
+            Some(last) if last.1 == is_wanted => last.0 += rows,
+            _ => runs.push((rows, is_wanted)),
+        }
+    };
+    for seq in seqs.range(first..=last) {
+        run(*seq, false);
+        run(seq + 1, true);
+    }
+    run(last + 1, false);
+    runs
+}
