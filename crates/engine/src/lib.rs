@@ -38,6 +38,7 @@ mod filter;
 mod function;
 pub mod history;
 pub mod live;
+mod narrow;
 mod row;
 mod search;
 pub mod sql;
@@ -89,10 +90,7 @@ impl Engine {
     /// The snapshot cannot be read.
     pub fn new(snapshot: Snapshot, cache: &Cache) -> BoxFuture<'_, Result<Self>> {
         Box::pin(async move {
-            let mut config = SessionConfig::new().with_information_schema(false);
-            let parquet = &mut config.options_mut().execution.parquet;
-            parquet.pushdown_filters = true;
-            parquet.reorder_filters = true;
+            let config = SessionConfig::new().with_information_schema(false);
             let context = SessionContext::new_with_config(config);
             // The name is a constant of this crate.
             if let Ok(url) = Url::parse(STORE_URL) {

@@ -44,13 +44,14 @@ impl FromStr for EventId {
 
 /// A UUID as text.
 pub(crate) fn uuid_text(bytes: [u8; 16]) -> String {
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
     let mut text = String::with_capacity(36);
-    for (i, digit) in hex.chars().enumerate() {
-        if matches!(i, 8 | 12 | 16 | 20) {
+    for (i, byte) in bytes.into_iter().enumerate() {
+        if matches!(i, 4 | 6 | 8 | 10) {
             text.push('-');
         }
-        text.push(digit);
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 15));
     }
     text
 }

@@ -29,6 +29,9 @@ const PAGE_ROWS: usize = 16_384;
 /// So many events are looked at without looking at the newest first.
 const FEW_ROWS: u64 = 65_536;
 
+/// So many columns are read of all rows sooner than of those that passed.
+const NARROW_COLUMNS: usize = 5;
+
 /// What to look for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Search {
@@ -221,7 +224,7 @@ impl Engine {
     ) -> Result<Page> {
         // A few more than wanted: some will turn out to be stages of one request.
         let limit = wanted.saturating_add(wanted / 4 + 16).min(PAGE_ROWS);
-        let at_once = asked.is_few || asked.columns.len() == PLACE_COLUMNS.len();
+        let at_once = asked.is_few || asked.columns.len() <= NARROW_COLUMNS;
         let columns =
             if at_once { asked.columns.clone() } else { PLACE_COLUMNS.map(column).to_vec() };
         let found = asked

@@ -41,7 +41,7 @@ const CHANGES: &str = "\
       LEFT JOIN bodies r \
         ON r.cluster = e.cluster AND r.seq = e.seq AND r.member = 'responseObject' \
      WHERE e.stage = 'ResponseComplete' AND e.outcome = 'success' AND NOT e.duplicate \
-       AND e.dry_run IS DISTINCT FROM true \
+       AND (e.dry_run IS DISTINCT FROM true) \
        AND e.verb IN ('create', 'update', 'patch', 'delete', 'deletecollection') \
        AND e.action NOT IN ('review', 'token')";
 
@@ -155,9 +155,6 @@ impl Answer {
 async fn context(snapshot: &Snapshot, cache: &Cache, memory: usize) -> Result<SessionContext> {
     let mut config = SessionConfig::new().with_information_schema(true);
     config.options_mut().sql_parser.dialect = Dialect::PostgreSQL;
-    let parquet = &mut config.options_mut().execution.parquet;
-    parquet.pushdown_filters = true;
-    parquet.reorder_filters = true;
     // What bodies hold must not lie about in temporary files.
     let no_disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
     let runtime = RuntimeEnvBuilder::new()

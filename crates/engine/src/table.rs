@@ -1,6 +1,7 @@
 //! The tables `events` and `bodies` as DataFusion sees them: the files of a snapshot, pruned by
 //! what is known of them, and the events that are not in a file yet.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::union::UnionExec;
 use parquet::arrow::arrow_reader::RowSelection;
 use whodid_event::time;
@@ -37,6 +39,7 @@ use whodid_store::columns::{bodies_schema, events_schema};
 use whodid_store::{DataFile, Snapshot, Table};
 
 use crate::cache::Cache;
+use crate::narrow::{Files, Narrow, Wanting};
 use crate::wanted::Wanted;
 
 /// Where the session finds the snapshot's object store.
@@ -75,6 +78,23 @@ impl SnapshotTable {
         Ok(count)
     }
 
+    /// Whether columns are read of the rows only that pass the filters. For a few narrow columns it
+    /// takes longer to leave rows out than to read all.
+    fn is_late(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> bool {
+        const FEW_COLUMNS: usize = 8;
+        const MANY_TESTED: usize = 12;
+        let tested: HashSet<&str> =
+            filters.iter().flat_map(Expr::column_refs).map(|column| column.name()).collect();
+        let all = 0..self.schema.fields().len();
+        let given = projection.map_or_else(|| all.collect(), Clone::clone);
+        let is_other = |column: &&usize| {
+            !tested.contains(self.schema.fields().get(**column).map_or("", |field| field.name()))
+        };
+        self.table == Table::Bodies
+            || tested.len() > MANY_TESTED
+            || given.iter().filter(is_other).count() > FEW_COLUMNS
+    }
+
     /// The rows of a file that are wanted; `None` if that may be any.
     async fn rows(&self, file: &DataFile, wanted: &Wanted) -> Result<Option<RowSelection>> {
         let index = match wanted.needs_index() {
@@ -109,33 +129,60 @@ impl SnapshotTable {
         Ok(files.iter().zip(keep).filter_map(|(file, keep)| keep.then_some(file)).collect())
     }
 
+    fn readers(&self) -> Arc<CachedParquetFileReaderFactory> {
+        Arc::new(CachedParquetFileReaderFactory::new(
+            self.snapshot.object_store(),
+            Arc::clone(&self.cache.footers),
+        ))
+    }
+
+    /// Reads few columns, each text once.
+    fn scan_narrow(
+        &self,
+        files: &[Wanting],
+        narrow: Narrow,
+        partitions_max: usize,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let narrow = Arc::new(narrow);
+        let in_path: Vec<String> = partitions().iter().map(|field| field.name().clone()).collect();
+        let parts = dealt(files, partitions_max).into_iter().map(|files| {
+            let (narrow, readers) = (Arc::clone(&narrow), self.readers());
+            let in_path = in_path.clone();
+            Arc::new(Files { narrow, readers, files, in_path }) as Arc<dyn PartitionStream>
+        });
+        let schema = Arc::clone(narrow.schema());
+        let scan = StreamingTableExec::try_new(schema, parts.collect(), None, [], false, None)?;
+        Ok(Arc::new(scan))
+    }
+
     fn scan_files(
         &self,
-        files: &[PartitionedFile],
+        files: &[Wanting],
         predicate: Option<Arc<dyn PhysicalExpr>>,
         projection: Option<&Vec<usize>>,
+        is_late: bool,
         partitions_max: usize,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let schema = TableSchema::builder(file_schema(self.table))
             .with_table_partition_cols(partitions())
             .build();
         let mut source = ParquetSource::new(schema)
-            .with_pushdown_filters(true)
+            .with_pushdown_filters(is_late)
             .with_reorder_filters(true)
             .with_enable_page_index(true)
             .with_bloom_filter_on_read(true)
-            .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(
-                self.snapshot.object_store(),
-                Arc::clone(&self.cache.footers),
-            )));
+            .with_parquet_file_reader_factory(self.readers());
         if let Some(predicate) = predicate {
             source = source.with_predicate(predicate);
         }
-        // Dealt out, so that each partition begins with the newest.
-        let partitions = partitions_max.clamp(1, files.len().max(1));
-        let share =
-            |first| FileGroup::new(files.iter().skip(first).step_by(partitions).cloned().collect());
-        let groups = (0..partitions).map(share).collect();
+        let with_rows = |(file, rows): Wanting| match rows {
+            Some(rows) => file.with_extension(ParquetRowSelection::new(rows)),
+            None => file,
+        };
+        let group = |files: Vec<Wanting>| {
+            FileGroup::new(files.into_iter().map(with_rows).collect::<Vec<_>>())
+        };
+        let groups = dealt(files, partitions_max).into_iter().map(group).collect();
         let config =
             FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE_URL)?, Arc::new(source))
                 .with_file_groups(groups)
@@ -144,11 +191,7 @@ impl SnapshotTable {
     }
 
     /// A file as DataFusion reads it; `None` if none of its rows are wanted.
-    async fn partitioned(
-        &self,
-        file: &DataFile,
-        wanted: &Wanted,
-    ) -> Result<Option<PartitionedFile>> {
+    async fn partitioned(&self, file: &DataFile, wanted: &Wanted) -> Result<Option<Wanting>> {
         let path = format!("{}/{}", self.table.name(), file.path);
         let partitioned = PartitionedFile::new(path, file.bytes)
             .with_partition_values(vec![
@@ -157,9 +200,16 @@ impl SnapshotTable {
             ])
             .with_statistics(Arc::new(statistics(&file_schema(self.table), file)));
         Ok(match self.rows(file, wanted).await? {
-            None => Some(partitioned),
             Some(rows) if !rows.selects_any() => None,
-            Some(rows) => Some(partitioned.with_extension(ParquetRowSelection::new(rows))),
+            rows => Some((partitioned, rows)),
+        })
+    }
+
+    /// The columns that are asked for.
+    fn given(&self, projection: Option<&Vec<usize>>) -> Result<SchemaRef> {
+        Ok(match projection {
+            Some(projection) => Arc::new(self.schema.project(projection)?),
+            None => Arc::clone(&self.schema),
         })
     }
 
@@ -176,6 +226,13 @@ impl SnapshotTable {
             MemorySourceConfig::try_new(&[batches], Arc::clone(&self.schema), projection.cloned())?;
         Ok(DataSourceExec::from_data_source(source))
     }
+}
+
+/// Files for some partitions, dealt out so that each begins with the newest.
+fn dealt(files: &[Wanting], partitions_max: usize) -> Vec<Vec<Wanting>> {
+    let partitions = partitions_max.clamp(1, files.len().max(1));
+    let share = |first| files.iter().skip(first).step_by(partitions).cloned().collect();
+    (0..partitions).map(share).collect()
 }
 
 fn external(error: crate::error::Error) -> DataFusionError {
@@ -273,19 +330,24 @@ impl TableProvider for SnapshotTable {
         let mut inputs = Vec::new();
         if !files.is_empty() {
             let partitions_max = state.config().target_partitions();
-            inputs.push(self.scan_files(&files, predicate, projection, partitions_max)?);
+            let is_late = self.is_late(projection, filters);
+            let narrow = match is_late {
+                true => None,
+                false => {
+                    let given = self.given(projection)?;
+                    Narrow::new(state, &file_schema(self.table), given, filters)?
+                }
+            };
+            inputs.push(match narrow {
+                Some(narrow) => self.scan_narrow(&files, narrow, partitions_max)?,
+                None => self.scan_files(&files, predicate, projection, is_late, partitions_max)?,
+            });
         }
         if self.snapshot.chunks().next().is_some() {
             inputs.push(self.scan_memory(projection)?);
         }
         match inputs.len() {
-            0 => {
-                let schema = match projection {
-                    Some(projection) => Arc::new(self.schema.project(projection)?),
-                    None => Arc::clone(&self.schema),
-                };
-                Ok(Arc::new(EmptyExec::new(schema)))
-            }
+            0 => Ok(Arc::new(EmptyExec::new(self.given(projection)?))),
             1 => Ok(inputs.swap_remove(0)),
             _ => UnionExec::try_new(inputs),
         }

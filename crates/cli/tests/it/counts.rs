@@ -125,6 +125,28 @@ fn a_server_counts_and_answers_sql_as_the_record_does() {
     assert_eq!(server.end("TERM"), 0);
 }
 
+/// Queries for what single events of a record have, each of which finds at least that event.
+fn sampled(record: &Record) -> Vec<String> {
+    let all = record.run(&["search", "stage:*", "--limit", "0", "-o", "jsonl"]).ok();
+    let mut queries = Vec::new();
+    for line in all.lines().step_by(211) {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        let fields = [("audit_id", "audit_id"), ("uid", "object_uid"), ("actor", "actor")];
+        for (field, column) in fields.into_iter().chain([("name", "name"), ("agent", "user_agent")])
+        {
+            if let Some(value) = event[column].as_str() {
+                queries.push(format!("{field}:\"{value}\" stage:*"));
+            }
+        }
+        let uri = event["request_uri"].as_str().unwrap_or_default();
+        let longest = uri.split(|c: char| !c.is_alphanumeric()).max_by_key(|word| word.len());
+        queries.extend(longest.filter(|word| !word.is_empty()).map(|word| format!("{word:?} stage:*")));
+    }
+    queries.sort_unstable();
+    queries.dedup();
+    queries
+}
+
 /// Words are found the same with an index and without, and what is not there is not found.
 #[test]
 fn an_index_of_words_changes_no_answer() {
@@ -142,15 +164,44 @@ fn an_index_of_words_changes_no_answer() {
         "request.spec.containers.*.image:*",
         "-body:image verb:create",
         "kube-proxy",
+        "\"nowheretobefound\" OR outcome:denied",
+        "-\"kube-proxy\" verb:create",
+        "kubectl* verb:delete",
+        "actor:system:*controller",
+        "name:kube-proxy*",
+        "code:404",
+        "code:>=400 -code:404",
+        "verb:(delete OR patch) actor_kind:human",
+        "gvr:apps/v1/deployments outcome:success",
+        "authenticated:kubernetes-admin OR tool:kubelet",
     ];
-    let ids =
-        || queries.map(|query| record.run(&["search", query, "--limit", "0", "-o", "name"]).out);
-    let without = ids();
+    let sampled = sampled(&record);
+    let queries: Vec<&str> =
+        queries.into_iter().chain(sampled.iter().map(String::as_str)).collect();
+    let statements = [
+        "SELECT count(*) FROM events WHERE username IN ('kubernetes-admin', 'nobody')",
+        "SELECT count(*) FROM events WHERE code = 404 OR verb = 'delete'",
+        "SELECT count(*) FROM events WHERE code = 404 AND NOT verb = 'delete'",
+        "SELECT count(*) FROM events WHERE 'default' = namespace AND name <> 'x'",
+        "SELECT count(*) FROM events WHERE user_agent = 'nowhere' OR reason = 'NotFound'",
+        "SELECT count(*), count(DISTINCT audit_id) FROM changes WHERE namespace = 'kube-system'",
+    ];
+    let answers = || {
+        let search = |query: &&str| record.run(&["search", query, "--limit", "0", "-o", "name"]);
+        let found: Vec<String> = queries.iter().map(search).map(|ran| ran.out).collect();
+        let counted = statements.map(|sql| record.run(&["sql", sql, "-o", "csv"]).ok());
+        (found, counted)
+    };
+    let (without, counted) = answers();
     record.run(&["compact"]).ok();
-    let with = ids();
+    let (with, counted_again) = answers();
     for ((query, without), with) in queries.iter().zip(&without).zip(&with) {
         assert_eq!(without, with, "{query}");
     }
+    assert_eq!(counted, counted_again);
+    // What was drawn from the record is found in it.
+    let drawn = without.iter().rev().take(sampled.len());
+    assert!(sampled.len() > 100 && drawn.clone().all(|ids| !ids.is_empty()), "{sampled:?}");
     let found: usize = without.iter().map(|ids| ids.lines().count()).sum();
     assert!(found > 5_000 && without[5].is_empty(), "{found}");
     println!("{found} requests found with and without an index");
