@@ -14,6 +14,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::{cast, concat, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 use datafusion::catalog::Session;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
@@ -50,6 +51,8 @@ pub(crate) struct Narrow {
 #[derive(Debug)]
 struct Test {
     column: String,
+    /// Whether it is a text, which is tested once.
+    is_text: bool,
     expr: Arc<dyn PhysicalExpr>,
     schema: SchemaRef,
 }
@@ -68,30 +71,35 @@ impl Narrow {
             let columns = filter.column_refs();
             let mut columns = columns.iter().map(|column| column.name());
             let (Some(column), None) = (columns.next(), columns.next()) else { continue };
+            let is_text = |field: &Field| *field.data_type() == DataType::Utf8View;
             let field = file_schema.column_with_name(column).map(|(_, field)| field);
-            if field.is_some_and(|field| *field.data_type() == DataType::Utf8View) {
+            // A function of each row is called sooner for those that pass the rest.
+            if field.is_some_and(|field| is_text(field) || !calls(filter)) {
                 by_column.entry(column.to_owned()).or_default().push(filter.clone());
             }
         }
         let mut tests = Vec::new();
         for (column, exprs) in by_column {
-            let field = Field::new(&column, DataType::Utf8View, true);
+            let field = file_schema.field_with_name(&column)?.clone().with_nullable(true);
+            let is_text = *field.data_type() == DataType::Utf8View;
             let schema = Arc::new(Schema::new(vec![field]));
             let typed = DFSchema::try_from(Arc::clone(&schema))?;
             let Some(expr) = conjunction(exprs) else { continue };
             let expr = state.create_physical_expr(expr, &typed)?;
-            tests.push(Test { column, expr, schema });
+            tests.push(Test { column, is_text, expr, schema });
         }
-        if tests.is_empty() {
+        tests.sort_by_key(|test| !test.is_text);
+        if !tests.iter().any(|test| test.is_text) {
             return Ok(None);
         }
+        let is_text = |name: &str| tests.iter().any(|test| test.column == name && test.is_text);
         let is_tested = |name: &str| tests.iter().any(|test| test.column == name);
         let columns = file_schema.fields().iter().enumerate();
         let columns = columns.filter(|(_, field)| {
             is_tested(field.name()) || given.column_with_name(field.name()).is_some()
         });
         let columns = columns.map(|(at, _)| at).collect();
-        let read = file_schema.fields().iter().map(|field| match is_tested(field.name()) {
+        let read = file_schema.fields().iter().map(|field| match is_text(field.name()) {
             true => Arc::new(field.as_ref().clone().with_data_type(dictionary())),
             false => Arc::clone(field),
         });
@@ -107,10 +115,13 @@ impl Narrow {
     /// What passes of some rows of a file.
     fn passing(&self, rows: &RecordBatch, known: &mut [Option<Known>]) -> Result<RecordBatch> {
         let mut passes: Option<BooleanBuffer> = None;
+        // Texts first: often they leave nothing.
         for (test, known) in self.tests.iter().zip(known) {
             let Some(column) = rows.column_by_name(&test.column) else { continue };
-            let Some(texts) = column.as_dictionary_opt::<Int32Type>() else { continue };
-            let here = known_of(known, texts.values(), test)?.of(texts);
+            let here = match column.as_dictionary_opt::<Int32Type>() {
+                Some(texts) => known_of(known, texts.values(), test)?.of(texts),
+                None => test.of(column)?,
+            };
             passes = Some(match passes {
                 Some(before) => &before & &here,
                 None => here,
@@ -138,6 +149,27 @@ impl Narrow {
         let options = RecordBatchOptions::new().with_row_count(Some(count));
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
     }
+}
+
+impl Test {
+    /// Which values pass.
+    fn of(&self, values: &ArrayRef) -> Result<BooleanBuffer> {
+        let count = values.len();
+        let rows = RecordBatch::try_new(Arc::clone(&self.schema), vec![Arc::clone(values)])?;
+        let passes = self.expr.evaluate(&rows)?.into_array(count)?;
+        let Some(passes) = passes.as_boolean_opt() else {
+            return Err(DataFusionError::Internal(format!("{} is no test", self.expr)));
+        };
+        Ok(match passes.nulls() {
+            Some(nulls) => passes.values() & nulls.inner(),
+            None => passes.values().clone(),
+        })
+    }
+}
+
+/// Whether a filter calls a function.
+fn calls(filter: &Expr) -> bool {
+    filter.exists(|part| Ok(matches!(part, Expr::ScalarFunction(_)))).unwrap_or(true)
 }
 
 fn dictionary() -> DataType {
@@ -170,14 +202,7 @@ impl Known {
     fn new(texts: &ArrayRef, test: &Test) -> Result<Self> {
         let views = cast(texts, &DataType::Utf8View)?;
         let all = concat(&[&views, &new_null_array(&DataType::Utf8View, 1)])?;
-        let count = all.len();
-        let rows = RecordBatch::try_new(Arc::clone(&test.schema), vec![all])?;
-        let passes = test.expr.evaluate(&rows)?.into_array(count)?;
-        let Some(passes) = passes.as_boolean_opt() else {
-            let what = format!("{} is no test", test.expr);
-            return Err(DataFusionError::Internal(what));
-        };
-        let mut passes: Vec<bool> = passes.iter().map(|passes| passes == Some(true)).collect();
+        let mut passes: Vec<bool> = test.of(&all)?.iter().collect();
         let none_passes = passes.pop().unwrap_or_default();
         Ok(Known { texts: Arc::clone(texts), passes, none_passes })
     }
@@ -256,9 +281,8 @@ async fn read(
     let mut known: Vec<Option<Known>> = narrow.tests.iter().map(|_| None).collect();
     let passing = builder.build()?.map(move |rows| {
         let passing = narrow.passing(&rows?, &mut known)?;
-        let path: Vec<(&str, &ScalarValue)> =
-            in_path.iter().map(String::as_str).zip(&values).collect();
-        narrow.given(&passing, &path)
+        let path = in_path.iter().map(String::as_str).zip(&values);
+        narrow.given(&passing, &path.collect::<Vec<_>>())
     });
     let is_some = |rows: &Result<RecordBatch>| {
         let is_empty = rows.as_ref().is_ok_and(|rows| rows.num_rows() == 0);
