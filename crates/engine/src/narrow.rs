@@ -192,7 +192,9 @@ fn known_of<'k>(known: &'k mut Option<Known>, texts: &ArrayRef, test: &Test) -> 
         Some((texts.value_offsets().as_ptr(), texts.value_data().as_ptr(), texts.len()))
     };
     let fresh = match known.take() {
-        Some(known) if place(&known.texts).is_some() && place(&known.texts) == place(texts) => known,
+        Some(known) if place(&known.texts).is_some() && place(&known.texts) == place(texts) => {
+            known
+        }
         _ => Known::new(texts, test)?,
     };
     Ok(known.insert(fresh))
@@ -272,8 +274,7 @@ async fn read(
         .with_schema(Arc::clone(&narrow.file_schema))
         .with_page_index_policy(PageIndexPolicy::Optional);
     let builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await?;
-    let columns =
-        ProjectionMask::roots(builder.parquet_schema(), narrow.columns.iter().copied());
+    let columns = ProjectionMask::roots(builder.parquet_schema(), narrow.columns.iter().copied());
     let mut builder = builder.with_projection(columns).with_batch_size(BATCH_ROWS);
     if let Some(wanted) = wanted {
         builder = builder.with_row_selection(wanted);

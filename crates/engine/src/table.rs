@@ -318,9 +318,7 @@ impl TableProvider for SnapshotTable {
             .map(|filter| state.create_physical_expr(filter, &schema))
             .transpose()?;
         let wanted = match self.table {
-            Table::Events => {
-                Wanted::Every(vec![self.wanted.clone(), Wanted::by_filters(filters)])
-            }
+            Table::Events => Wanted::Every(vec![self.wanted.clone(), Wanted::by_filters(filters)]),
             Table::Bodies => self.wanted.clone(),
         };
         let mut files = Vec::new();

@@ -66,8 +66,7 @@ impl Wanted {
                     Expr::Literal(value, _) => key(&column.name, value),
                     _ => None,
                 };
-                let keys: Option<Vec<Key>> =
-                    list.list.iter().take(KEYS_MAX + 1).map(key).collect();
+                let keys: Option<Vec<Key>> = list.list.iter().take(KEYS_MAX + 1).map(key).collect();
                 keys.filter(|keys| keys.len() <= KEYS_MAX).map_or(Wanted::All, Wanted::OneOf)
             }
             _ => Wanted::All,

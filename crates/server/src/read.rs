@@ -181,10 +181,9 @@ pub(crate) async fn events(
     }
     let engine = engine(&app).await.map_err(|error| failed(&error))?;
     let end = Cursor::end_of(engine.snapshot()).to_string();
-    let (items, left_out) =
-        newest(&engine, Search { query, now, limit }, &fields)
-            .await
-            .map_err(|error| failed(&error))?;
+    let (items, left_out) = newest(&engine, Search { query, now, limit }, &fields)
+        .await
+        .map_err(|error| failed(&error))?;
     Ok(Json(json!({
         "apiVersion": API_VERSION, "kind": "EventList", "items": items,
         "left_out": left_out, "cursor": end,

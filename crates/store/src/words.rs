@@ -246,7 +246,6 @@ fn place(footer: &ParquetMetaData) -> Option<std::ops::Range<u64>> {
     (length <= INDEX_BYTES_MAX as u64).then(|| offset..offset.saturating_add(length))
 }
 
-
 /// The index of a file, if it has one.
 ///
 /// # Errors

@@ -4,6 +4,22 @@ use std::process::Command;
 
 use crate::support::{Record, event};
 
+/// A review that was asked for as a dry run is no change either.
+#[test]
+fn a_review_is_no_change() {
+    let uri = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews?dryRun=All";
+    let review = event(ID, "create", "ann", uri, "").replace(
+        r#""resource":"pods""#,
+        r#""resource":"selfsubjectaccessreviews","apiGroup":"authorization.k8s.io""#,
+    );
+    let change = event("c-1", "delete", "ann", "/api/v1/namespaces/shop/pods/web", "");
+    let record = Record::of(&[review, change]);
+    let rows = |sql: &str| record.run(&["sql", "--no-headers", sql]).ok();
+    let dry = "SELECT action FROM events WHERE action = 'review' AND dry_run";
+    assert_eq!(rows(dry).trim(), "review");
+    assert_eq!(rows("SELECT action FROM changes").trim(), "delete");
+}
+
 const ID: &str = "74a11df0-238a-4a01-954e-95fbbb60a371";
 
 fn get() -> String {

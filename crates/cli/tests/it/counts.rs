@@ -140,7 +140,9 @@ fn sampled(record: &Record) -> Vec<String> {
         }
         let uri = event["request_uri"].as_str().unwrap_or_default();
         let longest = uri.split(|c: char| !c.is_alphanumeric()).max_by_key(|word| word.len());
-        queries.extend(longest.filter(|word| !word.is_empty()).map(|word| format!("{word:?} stage:*")));
+        queries.extend(
+            longest.filter(|word| !word.is_empty()).map(|word| format!("{word:?} stage:*")),
+        );
     }
     queries.sort_unstable();
     queries.dedup();

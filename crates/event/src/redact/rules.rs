@@ -203,8 +203,7 @@ impl RuleSpec {
             return Err(RuleError::NoResources(self.name.clone()));
         }
         let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-./".contains(c);
-        let is_wrong =
-            |resource: &&String| resource.is_empty() || !resource.chars().all(is_plain);
+        let is_wrong = |resource: &&String| resource.is_empty() || !resource.chars().all(is_plain);
         match self.resources.iter().find(is_wrong) {
             Some(resource) => {
                 Err(self.wrong(resource, "write PLURAL[.GROUP][/SUBRESOURCE] in lower case"))

@@ -277,9 +277,21 @@ fn secrets_in_urls() {
     .unwrap();
     for (given, left, bytes) in [
         ("/exec?command=ls&command=-l", None, vec![]),
-        ("/exec?command=db&command=--password%3Dp%C3%A4ss+w", Some("/exec?command=db&command=--password%3D$redacted:arguments:11"), vec![11]),
-        ("/exec?command=-p&command=s%26t&x=1", Some("/exec?command=-p&command=$redacted:arguments:1%26t&x=1"), vec![1]),
-        ("/a?Access_Token=x&y=tok-12tok-3", Some("/a?Access_Token=$redacted:tokens:1&y=$redacted:tokens:6$redacted:tokens:5"), vec![1, 6, 5]),
+        (
+            "/exec?command=db&command=--password%3Dp%C3%A4ss+w",
+            Some("/exec?command=db&command=--password%3D$redacted:arguments:11"),
+            vec![11],
+        ),
+        (
+            "/exec?command=-p&command=s%26t&x=1",
+            Some("/exec?command=-p&command=$redacted:arguments:1%26t&x=1"),
+            vec![1],
+        ),
+        (
+            "/a?Access_Token=x&y=tok-12tok-3",
+            Some("/a?Access_Token=$redacted:tokens:1&y=$redacted:tokens:6$redacted:tokens:5"),
+            vec![1, 6, 5],
+        ),
         ("/a?access_token=tok-12", Some("/a?access_token=$redacted:tokens:6"), vec![6]),
         ("/a?access_token=&b=%zz%4", None, vec![]),
         ("/tok-1?%", Some("/$redacted:tokens:5?%"), vec![5]),
@@ -292,7 +304,9 @@ fn secrets_in_urls() {
     assert!(run("secrets", "create", "requestObject", r#"{"data":{"a":"b"}}"#, &rules).is_some());
     // A rule for URLs says nothing of bodies, unless it says that, too.
     let one = r#"{"name":"a","resources":["things"],"uri":["x"]}"#;
-    for (rule, takes) in [(one.to_owned(), false), (one.replace("\"uri\"", "\"redact\":[\"b\"],\"uri\""), true)] {
+    for (rule, takes) in
+        [(one.to_owned(), false), (one.replace("\"uri\"", "\"redact\":[\"b\"],\"uri\""), true)]
+    {
         let rules = file(&format!(r#"{{"rules":[{rule}]}}"#)).unwrap();
         let redacted = run("things", "create", "requestObject", r#"{"b":"c"}"#, &rules);
         assert_eq!(redacted.is_some(), takes, "{rule}");
