@@ -99,9 +99,12 @@ impl Narrow {
             is_tested(field.name()) || given.column_with_name(field.name()).is_some()
         });
         let columns = columns.map(|(at, _)| at).collect();
-        let read = file_schema.fields().iter().map(|field| match is_text(field.name()) {
-            true => Arc::new(field.as_ref().clone().with_data_type(dictionary())),
-            false => Arc::clone(field),
+        let read = file_schema.fields().iter().map(|field| {
+            if is_text(field.name()) {
+                Arc::new(field.as_ref().clone().with_data_type(dictionary()))
+            } else {
+                Arc::clone(field)
+            }
         });
         let file_schema = Arc::new(Schema::new(read.collect::<Vec<_>>()));
         Ok(Some(Narrow { schema: given, file_schema, columns, tests }))
@@ -118,9 +121,10 @@ impl Narrow {
         // Texts first: often they leave nothing.
         for (test, known) in self.tests.iter().zip(known) {
             let Some(column) = rows.column_by_name(&test.column) else { continue };
-            let here = match column.as_dictionary_opt::<Int32Type>() {
-                Some(texts) => known_of(known, texts.values(), test)?.of(texts),
-                None => test.of(column)?,
+            let here = if let Some(texts) = column.as_dictionary_opt::<Int32Type>() {
+                known_of(known, texts.values(), test)?.of(texts)
+            } else {
+                test.of(column)?
             };
             passes = Some(match passes {
                 Some(before) => &before & &here,
@@ -229,7 +233,7 @@ impl Known {
 pub(crate) type Wanting = (PartitionedFile, Option<RowSelection>);
 
 /// Some files, which are read one after another.
-pub(crate) struct Files {
+pub(crate) struct Scan {
     pub(crate) narrow: Arc<Narrow>,
     pub(crate) readers: Arc<dyn ParquetFileReaderFactory>,
     pub(crate) files: Vec<Wanting>,
@@ -237,13 +241,13 @@ pub(crate) struct Files {
     pub(crate) in_path: Vec<String>,
 }
 
-impl fmt::Debug for Files {
+impl fmt::Debug for Scan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Files").field("narrow", &self.narrow).finish_non_exhaustive()
+        f.debug_struct("Scan").field("narrow", &self.narrow).finish_non_exhaustive()
     }
 }
 
-impl PartitionStream for Files {
+impl PartitionStream for Scan {
     fn schema(&self) -> &SchemaRef {
         &self.narrow.schema
     }

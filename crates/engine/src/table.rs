@@ -39,7 +39,7 @@ use whodid_store::columns::{bodies_schema, events_schema};
 use whodid_store::{DataFile, Snapshot, Table};
 
 use crate::cache::Cache;
-use crate::narrow::{Files, Narrow, Wanting};
+use crate::narrow::{Narrow, Scan, Wanting};
 use crate::wanted::Wanted;
 
 /// Where the session finds the snapshot's object store.
@@ -84,7 +84,7 @@ impl SnapshotTable {
         const FEW_COLUMNS: usize = 8;
         const MANY_TESTED: usize = 12;
         let tested: HashSet<&str> =
-            filters.iter().flat_map(Expr::column_refs).map(|column| column.name()).collect();
+            filters.iter().flat_map(Expr::column_refs).map(Column::name).collect();
         let all = 0..self.schema.fields().len();
         let given = projection.map_or_else(|| all.collect(), Clone::clone);
         let is_other = |column: &&usize| {
@@ -97,9 +97,10 @@ impl SnapshotTable {
 
     /// The rows of a file that are wanted; `None` if that may be any.
     async fn rows(&self, file: &DataFile, wanted: &Wanted) -> Result<Option<RowSelection>> {
-        let index = match wanted.needs_index() {
-            true => self.cache.words(&self.snapshot, self.table, file).await.map_err(external)?,
-            false => None,
+        let index = if wanted.needs_index() {
+            self.cache.words(&self.snapshot, self.table, file).await.map_err(external)?
+        } else {
+            None
         };
         Ok(wanted.rows(self.table, file, index.as_deref()))
     }
@@ -148,7 +149,7 @@ impl SnapshotTable {
         let parts = dealt(files, partitions_max).into_iter().map(|files| {
             let (narrow, readers) = (Arc::clone(&narrow), self.readers());
             let in_path = in_path.clone();
-            Arc::new(Files { narrow, readers, files, in_path }) as Arc<dyn PartitionStream>
+            Arc::new(Scan { narrow, readers, files, in_path }) as Arc<dyn PartitionStream>
         });
         let schema = Arc::clone(narrow.schema());
         let scan = StreamingTableExec::try_new(schema, parts.collect(), None, [], false, None)?;
@@ -329,12 +330,10 @@ impl TableProvider for SnapshotTable {
         if !files.is_empty() {
             let partitions_max = state.config().target_partitions();
             let is_late = self.is_late(projection, filters);
-            let narrow = match is_late {
-                true => None,
-                false => {
-                    let given = self.given(projection)?;
-                    Narrow::new(state, &file_schema(self.table), given, filters)?
-                }
+            let narrow = if is_late {
+                None
+            } else {
+                Narrow::new(state, &file_schema(self.table), self.given(projection)?, filters)?
             };
             inputs.push(match narrow {
                 Some(narrow) => self.scan_narrow(&files, narrow, partitions_max)?,
