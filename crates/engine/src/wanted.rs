@@ -208,3 +208,48 @@ fn places(file: &DataFile, seqs: &BTreeSet<u64>) -> Vec<(usize, bool)> {
     run(last + 1, false);
     runs
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::logical_expr::lit;
+
+    use super::*;
+    use crate::filter::{column, text as literal};
+
+    fn value(column: &str, value: &str) -> Key {
+        Key::value(column, value.as_bytes())
+    }
+
+    #[test]
+    fn filters_that_leave_rows() {
+        let verb = || column("verb").eq(literal("delete"));
+        let is_delete = || Wanted::Keys(vec![value("verb", "delete")]);
+        let names = |count: usize| (0..count).map(|name| literal(&name.to_string())).collect();
+        for (filter, wanted) in [
+            (verb(), is_delete()),
+            (literal("delete").eq(column("verb")), is_delete()),
+            (column("code").eq(lit(403_i32)), Wanted::Keys(vec![Key::number("code", 403)])),
+            (column("code").eq(lit(403_i64)), Wanted::Keys(vec![Key::number("code", 403)])),
+            (
+                column("user_agent").eq(literal("kubectl/v1")),
+                Wanted::words(&["kubectl".into(), "v1".into()]),
+            ),
+            (
+                column("name").in_list(names(2), false),
+                Wanted::OneOf(vec![value("name", "0"), value("name", "1")]),
+            ),
+            (verb().and(column("seq").eq(lit(1))), Wanted::Every(vec![is_delete(), Wanted::All])),
+            (verb().or(column("seq").eq(lit(1))), Wanted::Any(vec![is_delete(), Wanted::All])),
+            // What is no such test leaves all.
+            (column("name").in_list(names(KEYS_MAX + 1), false), Wanted::All),
+            (column("name").in_list(names(2), true), Wanted::All),
+            (column("verb").not_eq(literal("delete")), Wanted::All),
+            (Expr::Not(Box::new(verb())), Wanted::All),
+            (column("verb").eq(column("name")), Wanted::All),
+            (column("time").eq(lit(1_i64)), Wanted::All),
+            (column("cluster").eq(literal("prod")), Wanted::All),
+        ] {
+            assert_eq!(Wanted::by_filters([&filter]), Wanted::Every(vec![wanted]), "{filter}");
+        }
+    }
+}
