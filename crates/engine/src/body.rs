@@ -35,22 +35,6 @@ impl BodyTest {
         reach(body, &self.path, &mut |value| self.value_holds(value))
     }
 
-    /// Words that every body has that passes.
-    pub(crate) fn words(&self) -> Vec<String> {
-        let keys = self.path.iter().filter_map(|segment| match segment {
-            Segment::Key(key) => Some(words::whole(key, [false; 2])),
-            Segment::Index(_) | Segment::Any => None,
-        });
-        let mut all: Vec<String> = keys.flatten().collect();
-        match &self.test {
-            Test::Is(Value::Text(wanted)) => all.extend(words::whole(wanted, [false; 2])),
-            Test::Matches(pattern) => all.extend(text::words(pattern)),
-            Test::Words(words) => all.extend(text::words(&words.pattern)),
-            _ => {}
-        }
-        all
-    }
-
     fn value_holds(&self, value: &str) -> bool {
         if self.test == Test::Exists {
             return value != "null";
@@ -78,6 +62,22 @@ impl BodyTest {
             _ => false,
         }
     }
+}
+
+/// Words that every body has that passes a test.
+pub(crate) fn words_of(path: &[Segment], test: &Test) -> Vec<String> {
+    let keys = path.iter().filter_map(|segment| match segment {
+        Segment::Key(key) => Some(words::whole(key, [false; 2])),
+        Segment::Index(_) | Segment::Any => None,
+    });
+    let mut all: Vec<String> = keys.flatten().collect();
+    match test {
+        Test::Is(Value::Text(wanted)) => all.extend(words::whole(wanted, [false; 2])),
+        Test::Matches(pattern) => all.extend(text::words(pattern)),
+        Test::Words(words) => all.extend(text::words(&words.pattern)),
+        _ => {}
+    }
+    all
 }
 
 fn relates(relation: Comparison, order: Ordering) -> bool {

@@ -26,7 +26,7 @@ use datafusion::logical_expr::{Expr, lit};
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 use url::Url;
-use whodid_query::{Field, Query, Side, Term};
+use whodid_query::{Field, Query, Segment, Side, Term};
 use whodid_store::{Original, RowBodies, Rows, Snapshot, Table};
 
 mod body;
@@ -58,7 +58,7 @@ pub use search::{Found, LEFT_OUT_MAX, Search};
 pub use status::{ClusterStatus, RawLeaf, waiting};
 pub use values::{Values, has_values};
 
-use body::BodyTest;
+use body::{BodyTest, words_of};
 use cache::Mark;
 use filter::{Translator, body_terms, column, text};
 use function::{EventSet, row_test};
@@ -233,13 +233,18 @@ impl Engine {
     /// Whether the index of words leaves few bodies for each of some terms.
     async fn has_few_bodies(&self, terms: &[&Term]) -> Result<bool> {
         for term in terms {
-            let (_, test) = body_test(term)?;
-            let bodies = self.table(Table::Bodies, Wanted::words(&test.words()));
+            let bodies = self.bodies_with_words(term);
             if bodies.count().await? > FEW_BODIES {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// The bodies that a term can find.
+    fn bodies_with_words(&self, term: &Term) -> SnapshotTable {
+        let (_, path) = body_path(term);
+        self.table(Table::Bodies, Wanted::words(&words_of(path, &term.test)))
     }
 
     /// The events among which those are that pass a query, as far as it can be told without
@@ -266,8 +271,11 @@ impl Engine {
         term: &Term,
         among: Option<Arc<EventSet>>,
     ) -> Result<EventSet> {
+        let bodies = self.bodies_with_words(term);
+        if bodies.count().await? == 0 {
+            return Ok(EventSet::default());
+        }
         let (side, test) = body_test(term)?;
-        let words = Wanted::words(&test.words());
         let passes = row_test("body_passes", vec![column("json")], move |columns, row| {
             let holds = &mut |json: &str| test.holds(json);
             columns.iter().any(|column| function::any_text(column, row, holds))
@@ -285,7 +293,6 @@ impl Engine {
             }
             filter = among.expression(column("cluster"), column("seq")).and(filter);
         }
-        let bodies = self.table(Table::Bodies, words);
         let bodies = self.context.read_table(Arc::new(bodies))?;
         event_set(bodies.filter(filter.and(passes))?).await
     }
@@ -391,12 +398,17 @@ async fn event_set(rows: DataFrame) -> Result<EventSet> {
 /// For each term about bodies, by its text, the events whose bodies pass.
 pub(crate) type BodyTests = HashMap<String, Arc<EventSet>>;
 
-/// What a term asks of bodies, and of whose.
-fn body_test(term: &Term) -> Result<(Side, BodyTest)> {
-    let (side, path) = match &term.field {
+/// Whose bodies a term is about, and what of them.
+fn body_path(term: &Term) -> (Side, &[Segment]) {
+    match &term.field {
         Field::Body(side, path) => (*side, path.as_slice()),
         _ => (Side::Either, &[][..]),
-    };
+    }
+}
+
+/// What a term asks of bodies, and of whose.
+fn body_test(term: &Term) -> Result<(Side, BodyTest)> {
+    let (side, path) = body_path(term);
     let test = BodyTest::new(path, &term.test).map_err(|_| Error::TooManyWords)?;
     Ok((side, test))
 }

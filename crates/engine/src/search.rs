@@ -163,7 +163,9 @@ impl Engine {
 
     async fn find(&self, search: &Search, columns: &[&str]) -> Result<(Vec<Match>, u64)> {
         let by_request = !mentions(&search.query.expr, Known::Stage);
-        let asked = self.asked(search, columns, by_request).await?;
+        let Some(asked) = self.asked(search, columns, by_request).await? else {
+            return Ok((Vec::new(), 0));
+        };
         let wanted = if search.limit == 0 { usize::MAX } else { search.limit };
         let mut newest_first: Vec<Match> = Vec::new();
         let mut seen = Seen::default();
@@ -197,7 +199,13 @@ impl Engine {
         Ok((newest_first, left_out))
     }
 
-    async fn asked(&self, search: &Search, columns: &[&str], by_request: bool) -> Result<Asked> {
+    /// `None` if no row can pass.
+    async fn asked(
+        &self,
+        search: &Search,
+        columns: &[&str],
+        by_request: bool,
+    ) -> Result<Option<Asked>> {
         let translator = self.translator(&search.query, search.now).await?;
         let mut filter = translator.expr(&search.query.expr)?;
         if !mentions(&search.query.expr, Known::Duplicate) {
@@ -205,13 +213,18 @@ impl Engine {
         }
         let places = Wanted::by_query(&search.query.expr, &translator);
         let all = Wanted::Every(vec![places.clone(), Wanted::by_filters([&filter])]);
-        let is_few = self.table(Table::Events, all).count().await? <= FEW_ROWS;
+        let count = self.table(Table::Events, all).count().await?;
+        if count == 0 {
+            return Ok(None);
+        }
+        let is_few = count <= FEW_ROWS;
         let base = self.table(Table::Events, places);
         let base = self.context.read_table(Arc::new(base))?;
         let request = if by_request { &REQUEST_COLUMNS[..] } else { &[] };
         let columns: BTreeSet<&str> =
             [&PLACE_COLUMNS, request, columns].into_iter().flatten().copied().collect();
-        Ok(Asked { base, filter, is_few, columns: columns.into_iter().map(column).collect() })
+        let columns = columns.into_iter().map(column).collect();
+        Ok(Some(Asked { base, filter, is_few, columns }))
     }
 
     /// The newest matches behind the last one seen, within a window.
