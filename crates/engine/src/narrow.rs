@@ -11,7 +11,7 @@ use arrow::array::{
     new_null_array,
 };
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::{cast, concat, concat_batches, filter_record_batch};
+use arrow::compute::{cast, concat, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::TreeNode;
@@ -28,13 +28,9 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, RowSelection};
-use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStream};
+use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::file::metadata::PageIndexPolicy;
-
-/// Where fewer than one row in so many passes, the others are left out of columns that are not
-/// tested; else it takes longer to leave them out than to read them.
-const SPARSE: usize = 64;
 
 /// So many rows are looked at at once.
 const BATCH_ROWS: usize = 32_768;
@@ -46,12 +42,8 @@ pub(crate) struct Narrow {
     schema: SchemaRef,
     /// How files are read: columns that are tested as dictionaries.
     file_schema: SchemaRef,
-    /// The columns of it that are tested.
-    tested: Vec<usize>,
-    /// The others that are given.
-    others: Vec<usize>,
-    /// Those that are tested and given.
-    unpacked: SchemaRef,
+    /// The columns of it that are read.
+    columns: Vec<usize>,
     tests: Vec<Test>,
 }
 
@@ -102,14 +94,11 @@ impl Narrow {
         }
         let is_text = |name: &str| tests.iter().any(|test| test.column == name && test.is_text);
         let is_tested = |name: &str| tests.iter().any(|test| test.column == name);
-        let of = |is_read: &dyn Fn(&str) -> bool| -> Vec<usize> {
-            let columns = file_schema.fields().iter().enumerate();
-            columns.filter(|(_, field)| is_read(field.name())).map(|(at, _)| at).collect()
-        };
-        let is_given = |name: &str| given.column_with_name(name).is_some();
-        let (tested, others) = (of(&is_tested), of(&|name| is_given(name) && !is_tested(name)));
-        let unpacked = given.fields().iter().filter(|field| is_tested(field.name())).cloned();
-        let unpacked = Arc::new(Schema::new(unpacked.collect::<Vec<_>>()));
+        let columns = file_schema.fields().iter().enumerate();
+        let columns = columns.filter(|(_, field)| {
+            is_tested(field.name()) || given.column_with_name(field.name()).is_some()
+        });
+        let columns = columns.map(|(at, _)| at).collect();
         let read = file_schema.fields().iter().map(|field| {
             if is_text(field.name()) {
                 Arc::new(field.as_ref().clone().with_data_type(dictionary()))
@@ -118,7 +107,7 @@ impl Narrow {
             }
         });
         let file_schema = Arc::new(Schema::new(read.collect::<Vec<_>>()));
-        Ok(Some(Narrow { schema: given, file_schema, tested, others, unpacked, tests }))
+        Ok(Some(Narrow { schema: given, file_schema, columns, tests }))
     }
 
     /// What is given.
@@ -126,32 +115,8 @@ impl Narrow {
         &self.schema
     }
 
-    /// Some columns of a file.
-    async fn open(
-        &self,
-        readers: &dyn ParquetFileReaderFactory,
-        file: &PartitionedFile,
-        columns: &[usize],
-        rows: Option<RowSelection>,
-    ) -> Result<ParquetRecordBatchStream<Box<dyn AsyncFileReader>>> {
-        // Nobody asks for its metrics.
-        let metrics = ExecutionPlanMetricsSet::new();
-        let reader: Box<dyn AsyncFileReader> =
-            readers.create_reader(0, file.clone(), None, &metrics)?;
-        let options = ArrowReaderOptions::new()
-            .with_schema(Arc::clone(&self.file_schema))
-            .with_page_index_policy(PageIndexPolicy::Optional);
-        let builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await?;
-        let columns = ProjectionMask::roots(builder.parquet_schema(), columns.iter().copied());
-        let builder = builder.with_projection(columns).with_batch_size(BATCH_ROWS);
-        Ok(match rows {
-            Some(rows) => builder.with_row_selection(rows).build()?,
-            None => builder.build()?,
-        })
-    }
-
-    /// Which of some rows of a file pass.
-    fn passing(&self, rows: &RecordBatch, known: &mut [Option<Known>]) -> Result<BooleanArray> {
+    /// What passes of some rows of a file.
+    fn passing(&self, rows: &RecordBatch, known: &mut [Option<Known>]) -> Result<RecordBatch> {
         let mut passes: Option<BooleanBuffer> = None;
         // Texts first: often they leave nothing.
         for (test, known) in self.tests.iter().zip(known) {
@@ -169,46 +134,25 @@ impl Narrow {
                 break;
             }
         }
-        let passes = passes.unwrap_or_else(|| BooleanBuffer::new_set(rows.num_rows()));
-        Ok(BooleanArray::new(passes, None))
+        let Some(passes) = passes else { return Ok(rows.clone()) };
+        Ok(filter_record_batch(rows, &BooleanArray::new(passes, None))?)
     }
 
-    /// The columns that are tested, as they are given.
-    fn unpacked(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+    /// Rows as they are given, with what stands in the path of their file.
+    fn given(&self, rows: &RecordBatch, path: &[(&str, &ScalarValue)]) -> Result<RecordBatch> {
+        let count = rows.num_rows();
         let column = |field: &Arc<Field>| match rows.column_by_name(field.name()) {
             Some(column) => Ok(cast(column, field.data_type())?),
-            None => Err(DataFusionError::Internal(format!("{} was not read", field.name()))),
-        };
-        let columns = self.unpacked.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
-        batch(&self.unpacked, columns, rows.num_rows())
-    }
-
-    /// Rows as they are given, of parts that were read, and of what stands in the path of their file.
-    fn given(
-        &self,
-        parts: &[&RecordBatch],
-        count: usize,
-        path: &[(String, ScalarValue)],
-    ) -> Result<RecordBatch> {
-        let column = |field: &Arc<Field>| {
-            let read = parts.iter().find_map(|part| part.column_by_name(field.name()));
-            let in_path = || path.iter().find(|(name, _)| name == field.name());
-            match (read, in_path()) {
-                (Some(column), _) => Ok(Arc::clone(column)),
-                (None, Some((_, value))) => value.to_array_of_size(count),
-                (None, None) => {
-                    Err(DataFusionError::Internal(format!("{} was not read", field.name())))
-                }
+            None => {
+                let value = path.iter().find(|(name, _)| name == field.name());
+                let value = value.map_or(&ScalarValue::Null, |(_, value)| *value);
+                value.to_array_of_size(count)
             }
         };
         let columns = self.schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
-        batch(&self.schema, columns, count)
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
     }
-}
-
-fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>, count: usize) -> Result<RecordBatch> {
-    let options = RecordBatchOptions::new().with_row_count(Some(count));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }
 
 impl Test {
@@ -319,62 +263,35 @@ impl PartitionStream for Scan {
     }
 }
 
-/// What of a file passes, and some more: first the columns that are tested, then the others.
+/// The rows of a file that pass, and some more.
 async fn read(
     narrow: Arc<Narrow>,
     readers: Arc<dyn ParquetFileReaderFactory>,
     in_path: Vec<String>,
     (file, wanted): Wanting,
 ) -> Result<impl Stream<Item = Result<RecordBatch>>> {
-    let path = in_path.into_iter().zip(file.partition_values.clone()).collect::<Vec<_>>();
-    let tested = narrow.open(&*readers, &file, &narrow.tested, wanted.clone()).await?;
-    let mut known: Vec<Option<Known>> = narrow.tests.iter().map(|_| None).collect();
-    let (mut masks, mut passing) = (Vec::new(), Vec::new());
-    let mut tested = std::pin::pin!(tested);
-    while let Some(rows) = tested.next().await {
-        let rows = rows?;
-        let mask = narrow.passing(&rows, &mut known)?;
-        if mask.has_true() {
-            passing.push(narrow.unpacked(&filter_record_batch(&rows, &mask)?)?);
-        }
-        masks.push(mask);
+    let values = file.partition_values.clone();
+    // Nobody asks for its metrics.
+    let metrics = ExecutionPlanMetricsSet::new();
+    let reader: Box<dyn AsyncFileReader> = readers.create_reader(0, file, None, &metrics)?;
+    let options = ArrowReaderOptions::new()
+        .with_schema(Arc::clone(&narrow.file_schema))
+        .with_page_index_policy(PageIndexPolicy::Optional);
+    let builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await?;
+    let columns = ProjectionMask::roots(builder.parquet_schema(), narrow.columns.iter().copied());
+    let mut builder = builder.with_projection(columns).with_batch_size(BATCH_ROWS);
+    if let Some(wanted) = wanted {
+        builder = builder.with_row_selection(wanted);
     }
-    let count: usize = passing.iter().map(RecordBatch::num_rows).sum();
-    let all: usize = masks.iter().map(Array::len).sum();
-    let others = if narrow.others.is_empty() || count == 0 {
-        None
-    } else if count < all / SPARSE {
-        let passing = RowSelection::from_filters(&masks);
-        let rows = wanted.map_or(passing.clone(), |wanted| wanted.and_then(&passing));
-        masks.clear();
-        Some(narrow.open(&*readers, &file, &narrow.others, Some(rows)).await?)
-    } else {
-        Some(narrow.open(&*readers, &file, &narrow.others, wanted).await?)
+    let mut known: Vec<Option<Known>> = narrow.tests.iter().map(|_| None).collect();
+    let passing = builder.build()?.map(move |rows| {
+        let passing = narrow.passing(&rows?, &mut known)?;
+        let path = in_path.iter().map(String::as_str).zip(&values);
+        narrow.given(&passing, &path.collect::<Vec<_>>())
+    });
+    let is_some = |rows: &Result<RecordBatch>| {
+        let is_empty = rows.as_ref().is_ok_and(|rows| rows.num_rows() == 0);
+        std::future::ready(!is_empty)
     };
-    let tested = concat_batches(&narrow.unpacked, &passing)?;
-    let Some(others) = others else {
-        let rows = (count > 0).then(|| narrow.given(&[&tested], count, &path));
-        return Ok(stream::iter(rows).left_stream());
-    };
-    let masks = if masks.is_empty() { None } else { Some(joined(&masks)?) };
-    let (mut at, mut taken) = (0, 0);
-    Ok(others
-        .map(move |rows| {
-            let mut rows = rows?;
-            if let Some(masks) = &masks {
-                let mask = masks.slice(at, rows.num_rows());
-                at += rows.num_rows();
-                rows = filter_record_batch(&rows, &mask)?;
-            }
-            let count = rows.num_rows();
-            let beside = tested.slice(taken, count);
-            taken += count;
-            narrow.given(&[&beside, &rows], count, &path)
-        })
-        .right_stream())
-}
-
-fn joined(masks: &[BooleanArray]) -> Result<BooleanArray> {
-    let masks: Vec<&dyn Array> = masks.iter().map(|mask| mask as &dyn Array).collect();
-    Ok(concat(&masks)?.as_boolean().clone())
+    Ok(passing.filter(is_some))
 }
