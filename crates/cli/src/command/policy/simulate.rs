@@ -15,7 +15,7 @@ use crate::output::{bytes, cell, pretty, print};
 
 /// Bytes that a recorded event takes on disk, per byte of JSON: measured on captured traffic
 /// (docs/storage.md).
-const STORED: f64 = 0.046;
+const STORED: f64 = 0.048;
 
 /// Bytes of a log file once it is rotated and compressed by kube-apiserver (gzip).
 const GZIPPED: f64 = 0.115;
