@@ -134,8 +134,7 @@ impl Engine {
     /// The record cannot be read.
     pub fn search<'a>(&'a self, search: &'a Search) -> BoxFuture<'a, Result<Found>> {
         Box::pin(async move {
-            let (matches, left_out) = self.find(search, &[]).await?;
-            let ids = matches.into_iter().map(|found| found.id).collect();
+            let (ids, left_out) = self.find(search, &[], |found| found.id).await?;
             Ok(Found { ids, left_out })
         })
     }
@@ -156,18 +155,23 @@ impl Engine {
                 [] => schema.fields().iter().map(|field| field.name().as_str()).collect(),
                 fields => fields.iter().flat_map(|field| columns_of(field)).collect(),
             };
-            let (matches, left_out) = self.find(search, &columns).await?;
-            Ok((matches.into_iter().map(|found| found.row).collect(), left_out))
+            self.find(search, &columns, |found| found.row).await
         })
     }
 
-    async fn find(&self, search: &Search, columns: &[&str]) -> Result<(Vec<Match>, u64)> {
+    /// What is kept of each match, oldest first, and how many older ones are left out.
+    async fn find<T>(
+        &self,
+        search: &Search,
+        columns: &[&str],
+        keep: fn(Match) -> T,
+    ) -> Result<(Vec<T>, u64)> {
         let by_request = !mentions(&search.query.expr, Known::Stage);
         let Some(asked) = self.asked(search, columns, by_request).await? else {
             return Ok((Vec::new(), 0));
         };
         let wanted = if search.limit == 0 { usize::MAX } else { search.limit };
-        let mut newest_first: Vec<Match> = Vec::new();
+        let mut newest_first = Vec::new();
         let mut seen = Seen::default();
         let mut last: Option<(i64, EventId)> = None;
         let mut windows =
@@ -183,11 +187,12 @@ impl Engine {
                 in_window = 0;
             }
             last = page.matches.last().map(|found| (found.time, found.id.clone())).or(last);
-            if by_request {
-                newest_first.extend(self.one_each(page.matches, &mut seen).await?);
+            let matches = if by_request {
+                self.one_each(page.matches, &mut seen).await?
             } else {
-                newest_first.extend(page.matches);
-            }
+                page.matches
+            };
+            newest_first.extend(matches.into_iter().map(keep));
             if is_last || newest_first.len() >= wanted {
                 break is_last;
             }
