@@ -141,13 +141,12 @@ impl Narrow {
     /// Rows as they are given, with what stands in the path of their file.
     fn given(&self, rows: &RecordBatch, path: &[(&str, &ScalarValue)]) -> Result<RecordBatch> {
         let count = rows.num_rows();
-        let column = |field: &Arc<Field>| match rows.column_by_name(field.name()) {
-            Some(column) => Ok(cast(column, field.data_type())?),
-            None => {
-                let value = path.iter().find(|(name, _)| name == field.name());
-                let value = value.map_or(&ScalarValue::Null, |(_, value)| *value);
-                value.to_array_of_size(count)
+        let column = |field: &Arc<Field>| {
+            if let Some(column) = rows.column_by_name(field.name()) {
+                return Ok(cast(column, field.data_type())?);
             }
+            let value = path.iter().find(|(name, _)| name == field.name());
+            value.map_or(&ScalarValue::Null, |(_, value)| *value).to_array_of_size(count)
         };
         let columns = self.schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(count));
