@@ -17,6 +17,7 @@ import secrets
 import shutil
 import struct
 import sys
+import uuid
 
 sys.dont_write_bytecode = True
 
@@ -224,7 +225,7 @@ def statistics(forgery):
 def filters(forgery):
     """hides rows by the Bloom filters of a file"""
     file, at = forgery.find(PROD, lambda row: row["actor_kind"] == "human" and row["name"])
-    name = file.row(at)["name"]
+    audit_id = uuid.UUID(bytes=file.row(at)["audit_id"])
     forgery.aim(file, at)
     path = forgery.store.folder / file.path
     data = bytearray(path.read_bytes())
@@ -235,6 +236,26 @@ def filters(forgery):
             # The filter is behind a header of some bytes, and is a power of two long.
             length = 1 << (column.bloom_filter_length.bit_length() - 1)
             data[end - length : end] = bytes(length)
+    file.data = bytes(data)
+    asked = f"audit_id:{audit_id} seq:{file.first + at}"
+    forgery.refuses("search", asked, "--cluster", PROD, "-o", "name")
+
+
+def index(forgery):
+    """hides rows by the index of words of a file"""
+    file, at = forgery.find(PROD, lambda row: row["actor_kind"] == "human" and row["name"], part=0)
+    name = file.row(at)["name"]
+    forgery.aim(file, at)
+    path = forgery.store.folder / file.path
+    data = bytearray(path.read_bytes())
+    place = pq.ParquetFile(path).metadata.metadata[b"whodid.words"]
+    begin, length = (int(number) for number in place.split())
+    end = begin + length
+    while begin < end:
+        # A length, and of each filter a descriptor before its fingerprints.
+        begin, size = begin + 4, int.from_bytes(data[begin : begin + 4], "little")
+        data[begin + 20 : begin + size] = bytes(size - 20)
+        begin += size
     file.data = bytes(data)
     asked = f"name:{name} seq:{file.first + at}"
     forgery.refuses("search", asked, "--cluster", PROD, "-o", "name")
@@ -278,7 +299,7 @@ def restore(forgery, names):
 
 
 ATTACKS = [username, derived, duplicate, conflict, bodies, stray, rows, row, file, segment]
-ATTACKS += [cluster, seal, statistics, filters, tail, tables, yesterday]
+ATTACKS += [cluster, seal, statistics, filters, index, tail, tables, yesterday]
 
 
 # --- The write-ahead log (wal.md) ---

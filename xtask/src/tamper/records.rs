@@ -51,6 +51,8 @@ impl Records {
         records.import(whodid, "prod", &first_day)?;
         let (before_broad, after_broad) = halves(&broad, 2 * FIRST_DAY)?;
         records.import(whodid, "staging", &before_broad.concat())?;
+        // So that some files are settled, and have an index of words.
+        whodid.output(&records.today, &["compact"])?;
         copy(&records.today, &records.yesterday)?;
         let again =
             |lines: &[String]| lines.get(lines.len() - AGAIN..).unwrap_or_default().concat();
