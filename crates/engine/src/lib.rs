@@ -234,7 +234,7 @@ impl Engine {
     async fn has_few_bodies(&self, terms: &[&Term]) -> Result<bool> {
         for term in terms {
             let bodies = self.bodies_with_words(term);
-            if bodies.count().await? > FEW_BODIES {
+            if bodies.count(&self.context.state(), &[]).await? > FEW_BODIES {
                 return Ok(false);
             }
         }
@@ -272,7 +272,7 @@ impl Engine {
         among: Option<Arc<EventSet>>,
     ) -> Result<EventSet> {
         let bodies = self.bodies_with_words(term);
-        if bodies.count().await? == 0 {
+        if bodies.count(&self.context.state(), &[]).await? == 0 {
             return Ok(EventSet::default());
         }
         let (side, test) = body_test(term)?;

@@ -218,7 +218,8 @@ impl Engine {
         }
         let places = Wanted::by_query(&search.query.expr, &translator);
         let all = Wanted::Every(vec![places.clone(), Wanted::by_filters([&filter])]);
-        let count = self.table(Table::Events, all).count().await?;
+        let events = self.table(Table::Events, all);
+        let count = events.count(&self.context.state(), std::slice::from_ref(&filter)).await?;
         if count == 0 {
             return Ok(None);
         }

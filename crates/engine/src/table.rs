@@ -64,14 +64,16 @@ impl SnapshotTable {
         SnapshotTable { wanted, ..self }
     }
 
-    /// How many rows there are at most of those that are wanted; those in memory are.
-    pub(crate) async fn count(&self) -> Result<u64> {
+    /// How many rows there are at most of those that are wanted and pass some filters; those in
+    /// memory are.
+    pub(crate) async fn count(&self, state: &dyn Session, filters: &[Expr]) -> Result<u64> {
         let in_memory = self.snapshot.chunks().map(|(_, chunk)| match self.table {
             Table::Events => chunk.events.num_rows() as u64,
             Table::Bodies => chunk.bodies.num_rows() as u64,
         });
         let mut count = in_memory.sum();
-        for file in self.snapshot.files(self.table) {
+        let predicate = self.predicate(state, filters)?;
+        for file in self.live_files(predicate.as_ref())? {
             let rows = self.rows(file, &self.wanted).await?;
             count += rows.map_or(file.stats.rows, |rows| rows.row_count() as u64);
         }
@@ -103,6 +105,16 @@ impl SnapshotTable {
             None
         };
         Ok(wanted.rows(self.table, file, index.as_deref()))
+    }
+
+    fn predicate(
+        &self,
+        state: &dyn Session,
+        filters: &[Expr],
+    ) -> Result<Option<Arc<dyn PhysicalExpr>>> {
+        let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
+        let filter = conjunction(filters.to_vec());
+        filter.map(|filter| state.create_physical_expr(filter, &schema)).transpose()
     }
 
     /// The files that may hold rows for which the predicate holds, the newest first: whoever wants
@@ -314,10 +326,7 @@ impl TableProvider for SnapshotTable {
         filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
-        let predicate = conjunction(filters.to_vec())
-            .map(|filter| state.create_physical_expr(filter, &schema))
-            .transpose()?;
+        let predicate = self.predicate(state, filters)?;
         let wanted = match self.table {
             Table::Events => Wanted::Every(vec![self.wanted.clone(), Wanted::by_filters(filters)]),
             Table::Bodies => self.wanted.clone(),

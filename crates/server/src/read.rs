@@ -113,7 +113,7 @@ pub(crate) struct Question {
 /// The columns of some fields; none is all of them.
 fn columns(fields: Option<&str>) -> Result<Vec<&str>, Problem> {
     let fields = fields.into_iter().flat_map(|fields| fields.split(',')).map(str::trim);
-    let fields: Vec<&str> = fields.filter(|field| !field.is_empty() && *field != "id").collect();
+    let fields: Vec<&str> = fields.filter(|field| !field.is_empty()).collect();
     match fields.iter().find(|field| !is_shown(field)) {
         None => Ok(fields),
         Some(unknown) => {

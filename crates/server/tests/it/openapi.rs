@@ -91,6 +91,8 @@ async fn fields_are_chosen() {
         assert_eq!(items(&path).await, whole.iter().map(part).collect::<Vec<_>>(), "{query}");
         seen += whole.len();
     }
+    let ids = items("/api/v1/events?limit=10&fields=id").await;
+    assert!(ids.len() == 10 && ids.iter().all(|event| event.as_object().unwrap().len() == 1));
     println!("{seen} events with some of their fields");
     assert!(seen > 200);
     running.server.stop().await.unwrap();
