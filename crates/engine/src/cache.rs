@@ -1,12 +1,16 @@
-//! What the answers of one process share: footers of files, their indexes of words, and the marks
-//! in them. Files never change, so that nothing here is ever out of date; what is too much is let
-//! go. How files are read is [`crate::table`]'s.
+//! What the answers of one process share: footers of files, their indexes of words, narrow columns,
+//! and the marks in them. Files never change, so that nothing here is ever out of date; what is too
+//! much is let go. How files are read is [`crate::table`]'s.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray};
+use arrow::compute::cast;
+use arrow::datatypes::{ArrowDictionaryKeyType, Int32Type, UInt8Type, UInt16Type};
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use quick_cache::Weighter;
 use whodid_store::{DataFile, Snapshot, Table, WordIndex};
 
 use crate::error::Result;
@@ -15,13 +19,24 @@ use crate::error::Result;
 const FOOTERS_MAX: usize = 64 << 20;
 
 /// Indexes of words, in bytes.
-const WORDS_MAX: usize = 128 << 20;
+const WORDS_MAX: u64 = 128 << 20;
+
+/// Columns, in bytes.
+const COLUMNS_MAX: u64 = 256 << 20;
+
+/// A column that takes more for each row is not kept, beside what each takes that has a few rows.
+const ROW_BYTES_MAX: usize = 8;
+const FEW_BYTES: usize = 4_096;
+
+/// So many files of one kind are thought to be asked for.
+const FILES: usize = 1_000;
 
 /// What is kept between answers; clones share it. One for each record.
 #[derive(Clone)]
 pub struct Cache {
     pub(crate) footers: Arc<FileMetadataCache>,
-    words: Arc<Mutex<Words>>,
+    words: Arc<quick_cache::sync::Cache<String, Option<Arc<WordIndex>>, Weight>>,
+    columns: Arc<quick_cache::sync::Cache<(String, usize), Kept, Weight>>,
     marks: Arc<Mutex<HashMap<String, Arc<[Mark]>>>>,
 }
 
@@ -32,17 +47,42 @@ pub(crate) struct Mark {
     pub(crate) is_conflict: bool,
 }
 
-#[derive(Default)]
-struct Words {
-    by_path: HashMap<String, Option<Arc<WordIndex>>>,
-    memory: usize,
+/// What is known of a column.
+#[derive(Clone)]
+pub(crate) enum Kept {
+    /// All of its rows; texts by the smallest numbers that tell them apart.
+    Column(ArrayRef),
+    /// It is not kept.
+    TooWide,
+}
+
+/// What each takes of what there may be, in bytes.
+#[derive(Clone)]
+struct Weight;
+
+impl Weighter<String, Option<Arc<WordIndex>>> for Weight {
+    fn weight(&self, path: &String, index: &Option<Arc<WordIndex>>) -> u64 {
+        (path.len() + index.as_ref().map_or(0, |index| index.memory())) as u64
+    }
+}
+
+impl Weighter<(String, usize), Kept> for Weight {
+    fn weight(&self, (path, _): &(String, usize), kept: &Kept) -> u64 {
+        let memory = match kept {
+            Kept::Column(column) => column.get_array_memory_size(),
+            Kept::TooWide => 0,
+        };
+        (path.len() + memory) as u64
+    }
 }
 
 impl Default for Cache {
     fn default() -> Self {
         let footers = RuntimeEnv::default().cache_manager.get_file_metadata_cache();
         footers.update_cache_limit(FOOTERS_MAX);
-        Cache { footers, words: Arc::default(), marks: Arc::default() }
+        let words = quick_cache::sync::Cache::with_weighter(FILES, WORDS_MAX, Weight);
+        let columns = quick_cache::sync::Cache::with_weighter(8 * FILES, COLUMNS_MAX, Weight);
+        Cache { footers, words: words.into(), columns: columns.into(), marks: Arc::default() }
     }
 }
 
@@ -54,19 +94,25 @@ impl Cache {
         table: Table,
         file: &DataFile,
     ) -> Result<Option<Arc<WordIndex>>> {
-        let lock = || self.words.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = lock().by_path.get(&file.path) {
-            return Ok(known.clone());
+        if let Some(known) = self.words.get(&file.path) {
+            return Ok(known);
         }
         let index = snapshot.word_index(table, file).await?.map(Arc::new);
-        let memory = index.as_ref().map_or(0, |index| index.memory());
-        let mut words = lock();
-        if words.memory + memory > WORDS_MAX {
-            *words = Words::default();
-        }
-        words.memory += memory;
-        words.by_path.insert(file.path.clone(), index.clone());
+        self.words.insert(file.path.clone(), index.clone());
         Ok(index)
+    }
+
+    /// A column of a file by its number, if it was looked at already.
+    pub(crate) fn column(&self, path: &str, at: usize) -> Option<Kept> {
+        self.columns.get(&(path.to_owned(), at))
+    }
+
+    /// Keeps a column of a file, if it is narrow; what comes back is what is kept.
+    pub(crate) fn keep_column(&self, path: &str, at: usize, column: &ArrayRef) -> Option<ArrayRef> {
+        let narrow = narrow(column);
+        let kept = narrow.clone().map_or(Kept::TooWide, Kept::Column);
+        self.columns.insert((path.to_owned(), at), kept);
+        narrow
     }
 
     /// The marks in a file of events, if they were read already.
@@ -85,4 +131,24 @@ impl Cache {
             marks.retain(|path, _| live.contains(path.as_str()));
         }
     }
+}
+
+/// A column in little memory; `None` if it takes too much.
+fn narrow(column: &ArrayRef) -> Option<ArrayRef> {
+    let narrow = match column.as_dictionary_opt::<Int32Type>() {
+        Some(texts) => numbered::<UInt8Type>(texts).or_else(|| numbered::<UInt16Type>(texts))?,
+        None => Arc::clone(column),
+    };
+    let is_narrow = narrow.get_array_memory_size() <= ROW_BYTES_MAX * column.len() + FEW_BYTES;
+    is_narrow.then_some(narrow)
+}
+
+/// A dictionary with numbers of another type, if they are enough for it.
+fn numbered<K: ArrowDictionaryKeyType>(texts: &DictionaryArray<Int32Type>) -> Option<ArrayRef> {
+    let last = i32::try_from(texts.values().len().saturating_sub(1)).ok()?;
+    let last = arrow::array::Int32Array::from_value(last, 1);
+    cast(&last, &K::DATA_TYPE).ok().filter(|last| last.null_count() == 0)?;
+    let keys = cast(texts.keys(), &K::DATA_TYPE).ok()?;
+    let keys = keys.as_primitive::<K>().clone();
+    Some(Arc::new(DictionaryArray::try_new(keys, Arc::clone(texts.values())).ok()?))
 }

@@ -1,39 +1,35 @@
-//! Reading few columns of `events` for filters that test single texts: each is tested once for a
-//! text of a file's dictionary, not once for each row that has it. More may be given than passes:
-//! whoever asks filters again. Which files and rows are read at all, [`crate::table`] says.
+//! Reading few columns of `events` for filters that test single columns: a text is tested once for
+//! a file's dictionary, not once for each row that has it. More may be given than passes: whoever
+//! asks filters again. Which files and rows are read at all, [`crate::table`] says.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, RecordBatch, RecordBatchOptions,
-    new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, DictionaryArray, RecordBatch,
+    RecordBatchOptions, downcast_dictionary_array, new_null_array,
 };
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::{cast, concat, filter_record_batch};
-use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
+use arrow::compute::{cast, concat, filter};
+use arrow::datatypes::{
+    ArrowDictionaryKeyType, ArrowNativeType, DataType, Field, Schema, SchemaRef,
+};
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
 use datafusion::error::DataFusionError;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::PartitionStream;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, RowSelection};
-use parquet::arrow::async_reader::AsyncFileReader;
-use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
-use parquet::file::metadata::PageIndexPolicy;
+use whodid_store::Table;
 
-/// So many rows are looked at at once.
-const BATCH_ROWS: usize = 32_768;
+mod later;
+mod read;
+
+pub(crate) use read::{Scan, Wanting};
+
+/// Of columns that are kept, one row of so many is looked at alone.
+const FEW: usize = 64;
 
 /// What is read of each file, and what is made of it.
 #[derive(Debug)]
@@ -42,8 +38,16 @@ pub(crate) struct Narrow {
     schema: SchemaRef,
     /// How files are read: columns that are tested as dictionaries.
     file_schema: SchemaRef,
-    /// The columns of it that are read.
+    /// How columns are read that are to be kept: all texts as dictionaries.
+    kept_schema: SchemaRef,
+    /// The columns of it that are needed.
     columns: Vec<usize>,
+    /// Those of them that are tested; where an event stands is not read to test it.
+    tested: Vec<usize>,
+    /// Where events stand in the log, if that is among what is needed and need not be read.
+    seq: Option<usize>,
+    /// Whether rows of a file follow one another in the log.
+    is_in_order: bool,
     tests: Vec<Test>,
 }
 
@@ -58,11 +62,10 @@ struct Test {
 }
 
 impl Narrow {
-    /// `None` if no filter tests a single text. `schema` is that of the table, `given` what of it
-    /// is wanted.
+    /// `None` if no filter tests a single column. `given` is what is wanted of the table.
     pub(crate) fn new(
         state: &dyn Session,
-        file_schema: &SchemaRef,
+        (table, file_schema): (Table, &SchemaRef),
         given: SchemaRef,
         filters: &[Expr],
     ) -> Result<Option<Self>> {
@@ -74,7 +77,8 @@ impl Narrow {
             let is_text = |field: &Field| *field.data_type() == DataType::Utf8View;
             let field = file_schema.column_with_name(column).map(|(_, field)| field);
             // A function of each row is called sooner for those that pass the rest.
-            if field.is_some_and(|field| is_text(field) || !calls(filter)) {
+            let is_tested = |field: &Field| is_text(field) || !calls(filter);
+            if column != WIDE && field.is_some_and(is_tested) {
                 by_column.entry(column.to_owned()).or_default().push(filter.clone());
             }
         }
@@ -88,26 +92,33 @@ impl Narrow {
             let expr = state.create_physical_expr(expr, &typed)?;
             tests.push(Test { column, is_text, expr, schema });
         }
-        tests.sort_by_key(|test| !test.is_text);
-        if !tests.iter().any(|test| test.is_text) {
+        if tests.is_empty() {
             return Ok(None);
         }
-        let is_text = |name: &str| tests.iter().any(|test| test.column == name && test.is_text);
+        tests.sort_by_key(|test| !test.is_text);
         let is_tested = |name: &str| tests.iter().any(|test| test.column == name);
-        let columns = file_schema.fields().iter().enumerate();
-        let columns = columns.filter(|(_, field)| {
-            is_tested(field.name()) || given.column_with_name(field.name()).is_some()
-        });
-        let columns = columns.map(|(at, _)| at).collect();
-        let read = file_schema.fields().iter().map(|field| {
-            if is_text(field.name()) {
-                Arc::new(field.as_ref().clone().with_data_type(dictionary()))
-            } else {
-                Arc::clone(field)
-            }
-        });
-        let file_schema = Arc::new(Schema::new(read.collect::<Vec<_>>()));
-        Ok(Some(Narrow { schema: given, file_schema, columns, tests }))
+        let is_needed = |name: &str| is_tested(name) || given.column_with_name(name).is_some();
+        let numbers = |is_wanted: &dyn Fn(&str) -> bool| -> Vec<usize> {
+            let fields = file_schema.fields().iter().enumerate();
+            fields.filter(|(_, field)| is_wanted(field.name())).map(|(at, _)| at).collect()
+        };
+        let columns = numbers(&is_needed);
+        let is_in_order = table == Table::Events;
+        let is_read = |name: &str| !is_in_order || name != SEQ;
+        let tested = numbers(&|name| is_tested(name) && is_read(name));
+        let seq = numbers(&|name| is_needed(name) && !is_read(name)).first().copied();
+        let kept_schema = with_dictionaries(file_schema, |_| true);
+        let file_schema = with_dictionaries(file_schema, is_tested);
+        Ok(Some(Narrow {
+            schema: given,
+            file_schema,
+            kept_schema,
+            columns,
+            tested,
+            seq,
+            is_in_order,
+            tests,
+        }))
     }
 
     /// What is given.
@@ -115,38 +126,91 @@ impl Narrow {
         &self.schema
     }
 
-    /// What passes of some rows of a file.
-    fn passing(&self, rows: &RecordBatch, known: &mut [Option<Known>]) -> Result<RecordBatch> {
-        let mut passes: Option<BooleanBuffer> = None;
-        // Texts first: often they leave nothing.
-        for (test, known) in self.tests.iter().zip(known) {
-            let Some(column) = rows.column_by_name(&test.column) else { continue };
-            let here = if let Some(texts) = column.as_dictionary_opt::<Int32Type>() {
-                known_of(known, texts.values(), test)?.of(texts)
-            } else {
-                test.of(column)?
-            };
-            passes = Some(match passes {
-                Some(before) => &before & &here,
-                None => here,
-            });
-            if passes.as_ref().is_some_and(|passes| passes.count_set_bits() == 0) {
-                break;
+    /// The name of a column.
+    fn name(&self, at: usize) -> &str {
+        self.file_schema.fields().get(at).map_or("", |field| field.name())
+    }
+
+    /// The number of a column.
+    fn number(&self, name: &str) -> Option<usize> {
+        self.file_schema.index_of(name).ok()
+    }
+
+    /// Whether a column is among what is given.
+    fn is_given(&self, at: usize) -> bool {
+        self.schema.column_with_name(self.name(at)).is_some()
+    }
+
+    /// Whether rows of a column may be so narrow that all of them can be kept.
+    fn may_be_kept(&self, at: usize) -> bool {
+        let field = self.kept_schema.fields().get(at).filter(|field| field.name() != WIDE);
+        field.map(|field| field.data_type()).is_some_and(|kind| {
+            matches!(kind, DataType::Dictionary(..) | DataType::Boolean) || kind.is_primitive()
+        })
+    }
+
+    /// Which of some rows of a file pass the tests of these columns, of which all rows are there.
+    fn passing_kept(
+        &self,
+        columns: &BTreeMap<usize, ArrayRef>,
+        rows: &BooleanBuffer,
+    ) -> Result<BooleanBuffer> {
+        let test_of = |at: usize| self.tests.iter().find(|test| test.column == self.name(at));
+        let (mut texts, mut others) = (Vec::new(), Vec::new());
+        for (at, column) in columns {
+            let Some(test) = test_of(*at) else { continue };
+            match column.as_any_dictionary_opt() {
+                Some(dictionary) => texts.push((Known::new(dictionary.values(), test)?, column)),
+                None => others.push((test, column)),
             }
         }
-        let Some(passes) = passes else { return Ok(rows.clone()) };
-        Ok(filter_record_batch(rows, &BooleanArray::new(passes, None))?)
+        // What few texts pass, few rows do.
+        texts.sort_by_key(|(known, _)| known.share());
+        let mut passes = rows.clone();
+        for (known, column) in texts {
+            passes = known.of(column, &passes);
+        }
+        for (test, column) in others {
+            passes = test.among(column, &passes)?;
+        }
+        Ok(passes)
+    }
+
+    /// Which of some rows of a file pass the tests that are left, by their numbers; `before` is
+    /// what is known of them.
+    fn passing(
+        &self,
+        rows: &RecordBatch,
+        before: BooleanBuffer,
+        left: &mut [(usize, Option<Known>)],
+    ) -> Result<BooleanBuffer> {
+        let mut passes = before;
+        // Texts first: often they leave nothing.
+        for (at, known) in left {
+            let Some(test) = self.tests.get(*at) else { continue };
+            let Some(column) = rows.column_by_name(&test.column) else { continue };
+            if passes.count_set_bits() == 0 {
+                break;
+            }
+            passes = match column.as_any_dictionary_opt() {
+                Some(texts) => known_of(known, texts.values(), test)?.of(column, &passes),
+                None => test.among(column, &passes)?,
+            };
+        }
+        Ok(passes)
     }
 
     /// Rows as they are given, with what stands in the path of their file.
-    fn given(&self, rows: &RecordBatch, path: &[(&str, &ScalarValue)]) -> Result<RecordBatch> {
+    fn given(&self, rows: &RecordBatch, path: &[(String, ScalarValue)]) -> Result<RecordBatch> {
         let count = rows.num_rows();
         let column = |field: &Arc<Field>| {
             if let Some(column) = rows.column_by_name(field.name()) {
                 return Ok(cast(column, field.data_type())?);
             }
-            let value = path.iter().find(|(name, _)| name == field.name());
-            value.map_or(&ScalarValue::Null, |(_, value)| *value).to_array_of_size(count)
+            match path.iter().find(|(name, _)| name == field.name()) {
+                Some((_, value)) => value.to_array_of_size(count),
+                None => Ok(new_null_array(field.data_type(), count)),
+            }
         };
         let columns = self.schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(count));
@@ -155,6 +219,16 @@ impl Narrow {
 }
 
 impl Test {
+    /// Which of some rows pass.
+    fn among(&self, column: &ArrayRef, rows: &BooleanBuffer) -> Result<BooleanBuffer> {
+        if !is_few(rows) {
+            return Ok(rows & &self.of(column)?);
+        }
+        let few = filter(column, &BooleanArray::new(rows.clone(), None))?;
+        let passes = if few.is_empty() { rows.clone() } else { self.of(&few)? };
+        Ok(set(rows.len(), rows.set_indices().zip(&passes)))
+    }
+
     /// Which values pass.
     fn of(&self, values: &ArrayRef) -> Result<BooleanBuffer> {
         let count = values.len();
@@ -170,14 +244,41 @@ impl Test {
     }
 }
 
+/// Whether rows are so few that each is looked at alone.
+fn is_few(rows: &BooleanBuffer) -> bool {
+    rows.count_set_bits() < rows.len() / FEW
+}
+
+/// So many rows, of which these are set.
+fn set(rows: usize, these: impl Iterator<Item = (usize, bool)>) -> BooleanBuffer {
+    let mut set = BooleanBufferBuilder::new(rows);
+    set.append_n(rows, false);
+    these.for_each(|(row, is_set)| set.set_bit(row, is_set));
+    set.finish()
+}
+
 /// Whether a filter calls a function.
 fn calls(filter: &Expr) -> bool {
     filter.exists(|part| Ok(matches!(part, Expr::ScalarFunction(_)))).unwrap_or(true)
 }
 
-fn dictionary() -> DataType {
-    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+/// Some of the texts by their places in a dictionary.
+fn with_dictionaries(schema: &SchemaRef, is_meant: impl Fn(&str) -> bool) -> SchemaRef {
+    let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    let field = |field: &Arc<Field>| match field.data_type() {
+        DataType::Utf8View if is_meant(field.name()) => {
+            Arc::new(field.as_ref().clone().with_data_type(dictionary.clone()))
+        }
+        _ => Arc::clone(field),
+    };
+    Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
 }
+
+/// Where an event stands in the log: rows of a file follow one another, so that it is not read.
+const SEQ: &str = "seq";
+
+/// What nobody thinks of keeping, or of testing text by text.
+const WIDE: &str = "json";
 
 /// Which texts of a dictionary pass.
 struct Known {
@@ -212,85 +313,46 @@ impl Known {
         Ok(Known { texts: Arc::clone(texts), passes, none_passes })
     }
 
-    /// Which rows pass.
-    fn of(&self, rows: &DictionaryArray<Int32Type>) -> BooleanBuffer {
+    /// How many of a thousand texts pass.
+    fn share(&self) -> usize {
+        let passing = self.passes.iter().filter(|passes| **passes).count();
+        (1_000 * passing).checked_div(self.passes.len()).unwrap_or_default()
+    }
+
+    /// Which of some rows pass, by texts of this dictionary.
+    fn of(&self, column: &ArrayRef, among: &BooleanBuffer) -> BooleanBuffer {
+        if !self.none_passes && !self.passes.contains(&true) {
+            return BooleanBuffer::new_unset(among.len());
+        }
+        downcast_dictionary_array!(
+            column => self.of_keys(column, among),
+            // Whoever has a dictionary has a column of it.
+            _ => among.clone()
+        )
+    }
+
+    fn of_keys<K: ArrowDictionaryKeyType>(
+        &self,
+        rows: &DictionaryArray<K>,
+        among: &BooleanBuffer,
+    ) -> BooleanBuffer {
         let keys = rows.keys();
         let passes = |row: usize| {
-            let at = keys.values().get(row).and_then(|key| usize::try_from(*key).ok());
+            let at = keys.values().get(row).map(|key| key.as_usize());
             at.and_then(|at| self.passes.get(at)).copied().unwrap_or_default()
         };
+        if is_few(among) {
+            let is_passing =
+                |row: usize| if keys.is_valid(row) { passes(row) } else { self.none_passes };
+            let rows = among.set_indices().map(|row| (row, is_passing(row)));
+            return set(among.len(), rows);
+        }
         let texts = BooleanBuffer::collect_bool(keys.len(), passes);
-        match keys.nulls() {
+        let here = match keys.nulls() {
             None => texts,
             Some(nulls) if self.none_passes => &(&texts & nulls.inner()) | &!nulls.inner(),
             Some(nulls) => &texts & nulls.inner(),
-        }
+        };
+        &here & among
     }
-}
-
-/// A file, and the rows of it that are wanted if that is known.
-pub(crate) type Wanting = (PartitionedFile, Option<RowSelection>);
-
-/// Some files, which are read one after another.
-pub(crate) struct Scan {
-    pub(crate) narrow: Arc<Narrow>,
-    pub(crate) readers: Arc<dyn ParquetFileReaderFactory>,
-    pub(crate) files: Vec<Wanting>,
-    /// The columns that stand in the path of a file.
-    pub(crate) in_path: Vec<String>,
-}
-
-impl fmt::Debug for Scan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scan").field("narrow", &self.narrow).finish_non_exhaustive()
-    }
-}
-
-impl PartitionStream for Scan {
-    fn schema(&self) -> &SchemaRef {
-        &self.narrow.schema
-    }
-
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let (narrow, readers) = (Arc::clone(&self.narrow), Arc::clone(&self.readers));
-        let in_path = self.in_path.clone();
-        let schema = Arc::clone(&narrow.schema);
-        let batches = stream::iter(self.files.clone()).then(move |file| {
-            read(Arc::clone(&narrow), Arc::clone(&readers), in_path.clone(), file)
-        });
-        Box::pin(RecordBatchStreamAdapter::new(schema, batches.try_flatten()))
-    }
-}
-
-/// The rows of a file that pass, and some more.
-async fn read(
-    narrow: Arc<Narrow>,
-    readers: Arc<dyn ParquetFileReaderFactory>,
-    in_path: Vec<String>,
-    (file, wanted): Wanting,
-) -> Result<impl Stream<Item = Result<RecordBatch>>> {
-    let values = file.partition_values.clone();
-    // Nobody asks for its metrics.
-    let metrics = ExecutionPlanMetricsSet::new();
-    let reader: Box<dyn AsyncFileReader> = readers.create_reader(0, file, None, &metrics)?;
-    let options = ArrowReaderOptions::new()
-        .with_schema(Arc::clone(&narrow.file_schema))
-        .with_page_index_policy(PageIndexPolicy::Optional);
-    let builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await?;
-    let columns = ProjectionMask::roots(builder.parquet_schema(), narrow.columns.iter().copied());
-    let mut builder = builder.with_projection(columns).with_batch_size(BATCH_ROWS);
-    if let Some(wanted) = wanted {
-        builder = builder.with_row_selection(wanted);
-    }
-    let mut known: Vec<Option<Known>> = narrow.tests.iter().map(|_| None).collect();
-    let passing = builder.build()?.map(move |rows| {
-        let passing = narrow.passing(&rows?, &mut known)?;
-        let path = in_path.iter().map(String::as_str).zip(&values);
-        narrow.given(&passing, &path.collect::<Vec<_>>())
-    });
-    let is_some = |rows: &Result<RecordBatch>| {
-        let is_empty = rows.as_ref().is_ok_and(|rows| rows.num_rows() == 0);
-        std::future::ready(!is_empty)
-    };
-    Ok(passing.filter(is_some))
 }

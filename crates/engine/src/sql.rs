@@ -45,6 +45,10 @@ const CHANGES: &str = "\
        AND e.verb IN ('create', 'update', 'patch', 'delete', 'deletecollection') \
        AND e.action NOT IN ('review', 'token')";
 
+/// So many events are named one by one.
+const FEW_EVENTS: usize = 5_000;
+const FEW_EVENTS_BYTES: usize = 16 << 20;
+
 /// What a statement may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -155,6 +159,10 @@ impl Answer {
 async fn context(snapshot: &Snapshot, cache: &Cache, memory: usize) -> Result<SessionContext> {
     let mut config = SessionConfig::new().with_information_schema(true);
     config.options_mut().sql_parser.dialect = Dialect::PostgreSQL;
+    // A scan of bodies is told which events they are wanted of, if these are so few.
+    let optimizer = &mut config.options_mut().optimizer;
+    optimizer.hash_join_inlist_pushdown_max_distinct_values = FEW_EVENTS;
+    optimizer.hash_join_inlist_pushdown_max_size = FEW_EVENTS_BYTES;
     // What bodies hold must not lie about in temporary files.
     let no_disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
     let runtime = RuntimeEnvBuilder::new()

@@ -31,7 +31,6 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
-use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::union::UnionExec;
 use parquet::arrow::arrow_reader::RowSelection;
 use whodid_event::time;
@@ -92,9 +91,7 @@ impl SnapshotTable {
         let is_other = |column: &&usize| {
             !tested.contains(self.schema.fields().get(**column).map_or("", |field| field.name()))
         };
-        self.table == Table::Bodies
-            || tested.len() > MANY_TESTED
-            || given.iter().filter(is_other).count() > FEW_COLUMNS
+        tested.len() > MANY_TESTED || given.iter().filter(is_other).count() > FEW_COLUMNS
     }
 
     /// The rows of a file that are wanted; `None` if that may be any.
@@ -155,17 +152,15 @@ impl SnapshotTable {
         files: &[Wanting],
         narrow: Narrow,
         partitions_max: usize,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let narrow = Arc::new(narrow);
-        let in_path: Vec<String> = partitions().iter().map(|field| field.name().clone()).collect();
-        let parts = dealt(files, partitions_max).into_iter().map(|files| {
-            let (narrow, readers) = (Arc::clone(&narrow), self.readers());
-            let in_path = in_path.clone();
-            Arc::new(Scan { narrow, readers, files, in_path }) as Arc<dyn PartitionStream>
-        });
-        let schema = Arc::clone(narrow.schema());
-        let scan = StreamingTableExec::try_new(schema, parts.collect(), None, [], false, None)?;
-        Ok(Arc::new(scan))
+    ) -> Arc<dyn ExecutionPlan> {
+        DataSourceExec::from_data_source(Scan {
+            narrow: Arc::new(narrow),
+            readers: self.readers(),
+            cache: self.cache.clone(),
+            shares: dealt(files, partitions_max),
+            in_path: partitions().iter().map(|field| field.name().clone()).collect(),
+            later: Vec::new(),
+        })
     }
 
     fn scan_files(
@@ -188,9 +183,9 @@ impl SnapshotTable {
         if let Some(predicate) = predicate {
             source = source.with_predicate(predicate);
         }
-        let with_rows = |(file, rows): Wanting| match rows {
-            Some(rows) => file.with_extension(ParquetRowSelection::new(rows)),
-            None => file,
+        let with_rows = |wanting: Wanting| match wanting.rows {
+            Some(rows) => wanting.file.with_extension(ParquetRowSelection::new(rows)),
+            None => wanting.file,
         };
         let group = |files: Vec<Wanting>| {
             FileGroup::new(files.into_iter().map(with_rows).collect::<Vec<_>>())
@@ -214,7 +209,12 @@ impl SnapshotTable {
             .with_statistics(Arc::new(statistics(&file_schema(self.table), file)));
         Ok(match self.rows(file, wanted).await? {
             Some(rows) if !rows.selects_any() => None,
-            rows => Some((partitioned, rows)),
+            rows => Some(Wanting {
+                file: partitioned,
+                rows,
+                count: usize::try_from(file.stats.rows).unwrap_or(usize::MAX),
+                first: file.stats.seq.0,
+            }),
         })
     }
 
@@ -342,11 +342,15 @@ impl TableProvider for SnapshotTable {
             let narrow = if is_late {
                 None
             } else {
-                Narrow::new(state, &file_schema(self.table), self.given(projection)?, filters)?
+                let of = (self.table, &file_schema(self.table));
+                Narrow::new(state, of, self.given(projection)?, filters)?
             };
             inputs.push(match narrow {
-                Some(narrow) => self.scan_narrow(&files, narrow, partitions_max)?,
-                None => self.scan_files(&files, predicate, projection, is_late, partitions_max)?,
+                Some(narrow) => self.scan_narrow(&files, narrow, partitions_max),
+                None => {
+                    let is_late = is_late || self.table == Table::Bodies;
+                    self.scan_files(&files, predicate, projection, is_late, partitions_max)?
+                }
             });
         }
         if self.snapshot.chunks().next().is_some() {

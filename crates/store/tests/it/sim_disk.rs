@@ -154,6 +154,11 @@ impl SimDisk {
         })))
     }
 
+    /// From now on it breaks these promises.
+    pub fn lie(&self, lies: Lies) {
+        self.lock().lies = lies;
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }

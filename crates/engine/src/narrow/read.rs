@@ -1,0 +1,392 @@
+//! Reading one file for [`Narrow`]: columns that are kept in memory say which rows pass, and only
+//! what is not kept is read, of those rows if they are few.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
+};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{and_kleene, concat, filter, filter_record_batch};
+use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, ScalarValue, Statistics, exec_err};
+use datafusion::config::ConfigOptions;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
+use datafusion::datasource::source::DataSource;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::DynamicFilterTracking;
+use datafusion::physical_expr::projection::ProjectionExprs;
+use datafusion::physical_expr::utils::collect_columns;
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_expr_common::physical_expr::snapshot_physical_expr;
+use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, PushedDown};
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayFormatType, Partitioning};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt, stream};
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, RowSelection};
+use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
+use parquet::file::metadata::PageIndexPolicy;
+
+use super::{Known, Narrow, SEQ, later, set};
+use crate::cache::{Cache, Kept};
+
+/// So many rows are looked at at once.
+const BATCH_ROWS: usize = 32_768;
+const WIDE_BATCH_ROWS: usize = 4_096;
+
+/// One row of so many is few: sooner are these looked for than all read.
+const FEW: usize = 16;
+
+/// No file has more: whatever the log of a table says, no more memory is asked for.
+const ROWS_MAX: usize = 1 << 24;
+
+/// A file, and which of its rows are wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanting {
+    pub(crate) file: PartitionedFile,
+    /// `None` if that may be any.
+    pub(crate) rows: Option<RowSelection>,
+    /// How many it has.
+    pub(crate) count: usize,
+    /// The leaf of the first; the others follow one after another.
+    pub(crate) first: u64,
+}
+
+/// Files in shares, each of which is read by one thread.
+#[derive(Clone)]
+pub(crate) struct Scan {
+    pub(crate) narrow: Arc<Narrow>,
+    pub(crate) readers: Arc<dyn ParquetFileReaderFactory>,
+    pub(crate) cache: Cache,
+    pub(crate) shares: Vec<Vec<Wanting>>,
+    /// The columns that stand in the path of a file.
+    pub(crate) in_path: Vec<String>,
+    /// What the rest of the plan says of the rows that it needs, while it runs.
+    pub(crate) later: Vec<Arc<dyn PhysicalExpr>>,
+}
+
+impl fmt::Debug for Scan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scan").field("narrow", &self.narrow).finish_non_exhaustive()
+    }
+}
+
+impl DataSource for Scan {
+    fn open(&self, share: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let in_path = |wanting: &Wanting| {
+            let values = wanting.file.partition_values.iter().cloned();
+            self.in_path.iter().cloned().zip(values).collect()
+        };
+        let file = |wanting: &Wanting| File {
+            narrow: Arc::clone(&self.narrow),
+            readers: Arc::clone(&self.readers),
+            cache: self.cache.clone(),
+            later: self.later.clone(),
+            in_path: in_path(wanting),
+            wanting: wanting.clone(),
+        };
+        let files: Vec<File> = self.shares.get(share).into_iter().flatten().map(file).collect();
+        let batches = stream::iter(files).then(File::passing).try_flatten();
+        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(self.narrow.schema()), batches)))
+    }
+
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let files = self.shares.iter().map(Vec::len).sum::<usize>();
+        let tests = self.narrow.tests.iter().map(|test| test.expr.to_string());
+        write!(f, "files={files}, tests=[{}]", tests.collect::<Vec<_>>().join(", "))?;
+        self.later.iter().try_for_each(|filter| write!(f, ", later={filter}"))
+    }
+
+    fn output_partitioning(&self) -> Partitioning {
+        Partitioning::UnknownPartitioning(self.shares.len())
+    }
+
+    fn eq_properties(&self) -> EquivalenceProperties {
+        EquivalenceProperties::new(Arc::clone(self.narrow.schema()))
+    }
+
+    fn partition_statistics(&self, _: Option<usize>) -> Result<Arc<Statistics>> {
+        Ok(Arc::new(Statistics::new_unknown(self.narrow.schema())))
+    }
+
+    fn with_fetch(&self, _: Option<usize>) -> Option<Arc<dyn DataSource>> {
+        None
+    }
+
+    fn fetch(&self) -> Option<usize> {
+        None
+    }
+
+    fn try_swapping_with_projection(
+        &self,
+        _: &ProjectionExprs,
+    ) -> Result<Option<Arc<dyn DataSource>>> {
+        Ok(None)
+    }
+
+    /// Keeps what will be known later, and promises nothing.
+    fn try_pushdown_filters(
+        &self,
+        filters: Vec<Arc<dyn PhysicalExpr>>,
+        _: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn DataSource>>> {
+        let said = vec![PushedDown::No; filters.len()];
+        let told = FilterPushdownPropagation::with_parent_pushdown_result(said);
+        let mut scan = self.clone();
+        let is_dynamic = |filter: &Arc<dyn PhysicalExpr>| {
+            DynamicFilterTracking::classify(filter).contains_dynamic_filter()
+        };
+        scan.later.extend(filters.into_iter().filter(is_dynamic));
+        Ok(told.with_updated_node(Arc::new(scan) as Arc<dyn DataSource>))
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        for filter in &self.later {
+            if f(filter)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    }
+}
+
+/// A file as it is read.
+struct File {
+    narrow: Arc<Narrow>,
+    readers: Arc<dyn ParquetFileReaderFactory>,
+    cache: Cache,
+    later: Vec<Arc<dyn PhysicalExpr>>,
+    in_path: Vec<(String, ScalarValue)>,
+    wanting: Wanting,
+}
+
+/// Columns of a file by their number, all of its rows.
+type Columns = BTreeMap<usize, ArrayRef>;
+
+impl File {
+    /// The rows that pass.
+    async fn passing(self) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let narrow = Arc::clone(&self.narrow);
+        let count = self.wanting.count;
+        if count > ROWS_MAX {
+            let path = &self.wanting.file.object_meta.location;
+            return exec_err!("{path}: the log of its table says that it has {count} rows");
+        }
+        let wanted = match &self.wanting.rows {
+            Some(rows) => mask(rows, count),
+            None => BooleanBuffer::new_set(count),
+        };
+        let is_few = |rows: &BooleanBuffer| rows.count_set_bits() < count / FEW;
+        let tested = self.kept(&narrow.tested, !is_few(&wanted)).await?;
+        let passes = self.by_leaf(narrow.passing_kept(&tested, &wanted)?).await?;
+        if passes.count_set_bits() == 0 {
+            return Ok(stream::empty().boxed());
+        }
+        let (mut kept, mut missing) = (Columns::new(), Vec::new());
+        for at in narrow.columns.iter().copied() {
+            let is_done = tested.contains_key(&at);
+            match tested.get(&at).filter(|_| narrow.is_given(at)) {
+                Some(column) => drop(kept.insert(at, Arc::clone(column))),
+                None if is_done || Some(at) == narrow.seq => {}
+                None => missing.push(at),
+            }
+        }
+        kept.extend(self.kept(&missing, !is_few(&passes)).await?);
+        missing.retain(|at| !kept.contains_key(at));
+        let is_read_of_all = narrow.is_in_order && !missing.is_empty() && !is_few(&passes);
+        let rows = if is_read_of_all { wanted } else { passes.clone() };
+        let beside = self.beside(&kept, &rows)?;
+        if missing.is_empty() {
+            return Ok(stream::once(async move { self.given(&beside) }).boxed());
+        }
+        let passes =
+            filter(&BooleanArray::new(passes, None), &BooleanArray::new(rows.clone(), None))?;
+        let passes = passes.as_boolean().values().clone();
+        let batches = self.builder(&missing, &narrow.file_schema).await?;
+        let batches = if rows.count_set_bits() < count {
+            batches.with_row_selection(RowSelection::from_boolean_buffer(rows))
+        } else {
+            batches
+        };
+        let is_left = |column: &str| !tested.keys().any(|at| narrow.name(*at) == column);
+        let mut left: Vec<(usize, Option<Known>)> = Vec::new();
+        left.extend(
+            (0..).zip(&narrow.tests).filter(|(_, t)| is_left(&t.column)).map(|(at, _)| (at, None)),
+        );
+        let mut from = 0;
+        let passing = batches.build()?.map(move |read| {
+            let read = read?;
+            let to = from + read.num_rows();
+            let here = joined(&read, &beside.slice(from, to - from))?;
+            let passes = passes.slice(from, to - from);
+            from = to;
+            let passes = self.narrow.passing(&here, passes, &mut left)?;
+            self.given(&filter_record_batch(&here, &BooleanArray::new(passes, None))?)
+        });
+        let is_some = |rows: &Result<RecordBatch>| {
+            let is_empty = rows.as_ref().is_ok_and(|rows| rows.num_rows() == 0);
+            std::future::ready(!is_empty)
+        };
+        Ok(passing.filter(is_some).boxed())
+    }
+
+    /// Those of some rows that the rest of the plan needs, as far as it is known by now.
+    async fn by_leaf(&self, rows: BooleanBuffer) -> Result<BooleanBuffer> {
+        let Some(leaves) = later::leaves(&self.later)? else { return self.by_tests(rows).await };
+        if self.narrow.is_in_order {
+            let first = self.wanting.first.cast_signed();
+            let row = |leaf: &i64| usize::try_from(leaf - first).ok();
+            let here = leaves.range(first..).filter_map(row).take_while(|row| *row < rows.len());
+            return Ok(set(rows.len(), here.map(|row| (row, rows.value(row)))));
+        }
+        let Some(seq) = self.narrow.number(SEQ) else { return Ok(rows) };
+        let Some(seqs) = self.kept(&[seq], true).await?.remove(&seq) else { return Ok(rows) };
+        let seqs = seqs.as_primitive::<Int64Type>().values();
+        let (first, last) = match (leaves.first(), leaves.last()) {
+            (Some(first), Some(last)) => (*first, *last),
+            _ => return Ok(BooleanBuffer::new_unset(rows.len())),
+        };
+        let is_wanted = |row: usize| {
+            let seq = seqs.get(row).copied().unwrap_or_default();
+            (first..=last).contains(&seq) && leaves.contains(&seq)
+        };
+        Ok(set(rows.len(), rows.set_indices().map(|row| (row, is_wanted(row)))))
+    }
+
+    /// The same, by whatever the plan says of columns that can be kept.
+    async fn by_tests(&self, rows: BooleanBuffer) -> Result<BooleanBuffer> {
+        // Rows of events are narrow: they are sooner read than tested twice.
+        if self.later.is_empty() || self.narrow.is_in_order {
+            return Ok(rows);
+        }
+        let kept = self.kept(&self.narrow.columns, true).await?;
+        let known = self.beside(&kept, &rows)?;
+        let in_path = |name: &str| self.in_path.iter().any(|(of_path, _)| of_path == name);
+        let is_known = |name: &str| known.column_by_name(name).is_some() || in_path(name);
+        let given = self.given(&known)?;
+        let mut passes = BooleanArray::new(BooleanBuffer::new_set(given.num_rows()), None);
+        for test in &self.later {
+            let test = snapshot_physical_expr(Arc::clone(test))?;
+            if collect_columns(&test).iter().all(|column| is_known(column.name())) {
+                let here = test.evaluate(&given)?.into_array(given.num_rows())?;
+                passes = and_kleene(&passes, here.as_boolean())?;
+            }
+        }
+        Ok(set(
+            rows.len(),
+            rows.set_indices().zip(passes.iter().map(|passes| passes == Some(true))),
+        ))
+    }
+
+    /// Those of some columns that are kept, or are to be from now on.
+    async fn kept(&self, columns: &[usize], may_decode: bool) -> Result<Columns> {
+        let path = self.wanting.file.object_meta.location.as_ref();
+        let (mut kept, mut unknown) = (Columns::new(), Vec::new());
+        for at in columns.iter().copied() {
+            match self.cache.column(path, at) {
+                Some(Kept::Column(column)) => drop(kept.insert(at, column)),
+                Some(Kept::TooWide) => {}
+                None => unknown.push(at),
+            }
+        }
+        unknown.retain(|at| self.narrow.may_be_kept(*at));
+        if !may_decode || unknown.is_empty() {
+            return Ok(kept);
+        }
+        let batches = self.builder(&unknown, &self.narrow.kept_schema).await?;
+        let batches = batches.build()?.try_collect::<Vec<_>>().await?;
+        for at in unknown {
+            let parts = batches.iter().filter_map(|rows| rows.column_by_name(self.narrow.name(at)));
+            let parts: Vec<&dyn Array> = parts.map(AsRef::as_ref).collect();
+            let column = concat(&parts)?;
+            if column.len() != self.wanting.count {
+                return exec_err!(
+                    "{path} has {} rows, and not {} as the log of its table says",
+                    column.len(),
+                    self.wanting.count
+                );
+            }
+            kept.extend(self.cache.keep_column(path, at, &column).map(|column| (at, column)));
+        }
+        Ok(kept)
+    }
+
+    /// Kept columns of some rows.
+    fn beside(&self, kept: &Columns, rows: &BooleanBuffer) -> Result<RecordBatch> {
+        let count = rows.count_set_bits();
+        let predicate = BooleanArray::new(rows.clone(), None);
+        let (mut fields, mut columns) = (Vec::new(), Vec::new());
+        let mut add = |at: usize, column: ArrayRef| {
+            fields.push(Field::new(self.narrow.name(at), column.data_type().clone(), true));
+            columns.push(column);
+        };
+        if let Some(at) = self.narrow.seq {
+            let first = self.wanting.first;
+            let seqs = rows.set_indices().map(|row| (first + row as u64).cast_signed());
+            add(at, Arc::new(seqs.collect::<Int64Array>()));
+        }
+        for (at, column) in kept {
+            add(*at, filter(column, &predicate)?);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
+    }
+
+    /// Rows as they are given, with what stands in the path of the file.
+    fn given(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        self.narrow.given(rows, &self.in_path)
+    }
+
+    /// Reads these columns.
+    async fn builder(
+        &self,
+        columns: &[usize],
+        schema: &SchemaRef,
+    ) -> Result<ParquetRecordBatchStreamBuilder<Box<dyn AsyncFileReader>>> {
+        // Nobody asks for its metrics.
+        let metrics = ExecutionPlanMetricsSet::new();
+        let file = self.wanting.file.clone();
+        let reader: Box<dyn AsyncFileReader> =
+            self.readers.create_reader(0, file, None, &metrics)?;
+        let options = ArrowReaderOptions::new()
+            .with_schema(Arc::clone(schema))
+            .with_page_index_policy(PageIndexPolicy::Optional);
+        let builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await?;
+        let columns = ProjectionMask::roots(builder.parquet_schema(), columns.iter().copied());
+        let rows = if self.narrow.is_in_order { BATCH_ROWS } else { WIDE_BATCH_ROWS };
+        Ok(builder.with_projection(columns).with_batch_size(rows))
+    }
+}
+
+/// Which of so many rows are selected.
+fn mask(rows: &RowSelection, count: usize) -> BooleanBuffer {
+    if let Some(mask) = rows.as_mask().filter(|mask| mask.len() == count) {
+        return mask.clone();
+    }
+    let mut mask = arrow::array::BooleanBufferBuilder::new(count);
+    for run in rows.iter() {
+        mask.append_n(run.row_count, !run.skip);
+    }
+    mask.resize(count);
+    mask.finish()
+}
+
+/// The columns of both, whose rows are the same.
+fn joined(one: &RecordBatch, other: &RecordBatch) -> Result<RecordBatch> {
+    let (one_schema, other_schema) = (one.schema(), other.schema());
+    let fields = one_schema.fields().iter().chain(other_schema.fields()).cloned();
+    let columns = one.columns().iter().chain(other.columns()).cloned();
+    let options = RecordBatchOptions::new().with_row_count(Some(one.num_rows()));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    Ok(RecordBatch::try_new_with_options(schema, columns.collect(), &options)?)
+}
