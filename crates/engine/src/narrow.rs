@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, DictionaryArray, RecordBatch,
-    RecordBatchOptions, downcast_dictionary_array, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, DictionaryArray, PrimitiveArray,
+    RecordBatch, RecordBatchOptions, downcast_dictionary_array, new_null_array,
 };
 use arrow::buffer::BooleanBuffer;
+use arrow::compute::kernels::cmp::eq;
 use arrow::compute::{cast, concat, filter};
 use arrow::datatypes::{
     ArrowDictionaryKeyType, ArrowNativeType, DataType, Field, Schema, SchemaRef,
@@ -29,7 +30,7 @@ mod read;
 pub(crate) use read::{Scan, Wanting};
 
 /// Of columns that are kept, one row of so many is looked at alone.
-const FEW: usize = 64;
+const SPARSE: usize = 64;
 
 /// What is read of each file, and what is made of it.
 #[derive(Debug)]
@@ -176,6 +177,13 @@ impl Narrow {
         Ok(passes)
     }
 
+    /// The numbers of the tests of columns that are not among these.
+    fn tests_beside(&self, columns: &BTreeMap<usize, ArrayRef>) -> Vec<(usize, Option<Known>)> {
+        let is_done = |test: &Test| columns.keys().any(|at| self.name(*at) == test.column);
+        let tests = self.tests.iter().enumerate().filter(|(_, test)| !is_done(test));
+        tests.map(|(at, _)| (at, None)).collect()
+    }
+
     /// Which of some rows of a file pass the tests that are left, by their numbers; `before` is
     /// what is known of them.
     fn passing(
@@ -221,7 +229,7 @@ impl Narrow {
 impl Test {
     /// Which of some rows pass.
     fn among(&self, column: &ArrayRef, rows: &BooleanBuffer) -> Result<BooleanBuffer> {
-        if !is_few(rows) {
+        if !is_sparse(rows) {
             return Ok(rows & &self.of(column)?);
         }
         let few = filter(column, &BooleanArray::new(rows.clone(), None))?;
@@ -245,8 +253,8 @@ impl Test {
 }
 
 /// Whether rows are so few that each is looked at alone.
-fn is_few(rows: &BooleanBuffer) -> bool {
-    rows.count_set_bits() < rows.len() / FEW
+fn is_sparse(rows: &BooleanBuffer) -> bool {
+    rows.count_set_bits() < rows.len() / SPARSE
 }
 
 /// So many rows, of which these are set.
@@ -287,6 +295,8 @@ struct Known {
     passes: Vec<bool>,
     /// Whether a row passes that has no text.
     none_passes: bool,
+    /// The one text that passes, if there is just one.
+    only: Option<usize>,
 }
 
 /// Rows that come one after another have the same dictionary, which is tested once.
@@ -310,7 +320,9 @@ impl Known {
         let all = concat(&[&views, &new_null_array(&DataType::Utf8View, 1)])?;
         let mut passes: Vec<bool> = test.of(&all)?.iter().collect();
         let none_passes = passes.pop().unwrap_or_default();
-        Ok(Known { texts: Arc::clone(texts), passes, none_passes })
+        let mut passing = (0..).zip(&passes).filter(|(_, passes)| **passes).map(|(at, _)| at);
+        let only = passing.next().filter(|_| passing.next().is_none());
+        Ok(Known { texts: Arc::clone(texts), passes, none_passes, only })
     }
 
     /// How many of a thousand texts pass.
@@ -341,13 +353,19 @@ impl Known {
             let at = keys.values().get(row).map(|key| key.as_usize());
             at.and_then(|at| self.passes.get(at)).copied().unwrap_or_default()
         };
-        if is_few(among) {
+        if is_sparse(among) {
             let is_passing =
                 |row: usize| if keys.is_valid(row) { passes(row) } else { self.none_passes };
             let rows = among.set_indices().map(|row| (row, is_passing(row)));
             return set(among.len(), rows);
         }
-        let texts = BooleanBuffer::collect_bool(keys.len(), passes);
+        // Most tests are for one text: many keys are compared at once.
+        let only = self.only.and_then(K::Native::from_usize);
+        let compared = only.and_then(|only| eq(keys, &PrimitiveArray::<K>::new_scalar(only)).ok());
+        let texts = match compared {
+            Some(compared) => compared.values().clone(),
+            None => BooleanBuffer::collect_bool(keys.len(), passes),
+        };
         let here = match keys.nulls() {
             None => texts,
             Some(nulls) if self.none_passes => &(&texts & nulls.inner()) | &!nulls.inner(),

@@ -256,7 +256,7 @@ impl Engine {
                 column("seq").sort(false, false),
             ])?
             .limit(0, Some(limit))?;
-        let found = found.collect().await?;
+        let found = if asked.is_few { few(found) } else { found }.collect().await?;
         if at_once {
             return Ok(Page { matches: Row::all(&found).map(Match::of).collect(), limit });
         }
@@ -344,6 +344,13 @@ impl Asked {
         let older = column("time").lt(instant(*time)).or(same.and(behind));
         Ok(matches.filter(column("time").lt_eq(instant(*time)))?.filter(older)?)
     }
+}
+
+/// Few rows are not shared out: handing them over takes longer than looking at them.
+fn few(frame: DataFrame) -> DataFrame {
+    let (mut state, plan) = frame.into_parts();
+    state.config_mut().options_mut().execution.target_partitions = 1;
+    DataFrame::new(state, plan)
 }
 
 /// Spans of time, the newest first: whoever wants few rows of many finds them in the first. How

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::ready;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -176,66 +177,89 @@ type Columns = BTreeMap<usize, ArrayRef>;
 impl File {
     /// The rows that pass.
     async fn passing(self) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-        let narrow = Arc::clone(&self.narrow);
+        let wanted = self.wanted()?;
+        let tested = self.kept(&self.narrow.tested, !is_few(&wanted)).await?;
+        let passes = self.by_leaf(self.narrow.passing_kept(&tested, &wanted)?).await?;
+        if passes.count_set_bits() == 0 {
+            return Ok(stream::empty().boxed());
+        }
+        let (kept, missing) = self.needed(&tested, &passes).await?;
+        if missing.is_empty() {
+            let rows = self.given(&self.beside(&kept, &passes)?);
+            return Ok(stream::once(ready(rows)).boxed());
+        }
+        let rows =
+            if self.narrow.is_in_order && !is_few(&passes) { wanted } else { passes.clone() };
+        let beside = self.beside(&kept, &rows)?;
+        let passes = BooleanArray::new(passes, None);
+        let passes = filter(&passes, &BooleanArray::new(rows.clone(), None))?;
+        let left = self.narrow.tests_beside(&tested);
+        self.read(&missing, rows, beside, passes.as_boolean().values().clone(), left).await
+    }
+
+    /// The rows that may be wanted.
+    fn wanted(&self) -> Result<BooleanBuffer> {
         let count = self.wanting.count;
         if count > ROWS_MAX {
             let path = &self.wanting.file.object_meta.location;
             return exec_err!("{path}: the log of its table says that it has {count} rows");
         }
-        let wanted = match &self.wanting.rows {
+        Ok(match &self.wanting.rows {
             Some(rows) => mask(rows, count),
             None => BooleanBuffer::new_set(count),
-        };
-        let is_few = |rows: &BooleanBuffer| rows.count_set_bits() < count / FEW;
-        let tested = self.kept(&narrow.tested, !is_few(&wanted)).await?;
-        let passes = self.by_leaf(narrow.passing_kept(&tested, &wanted)?).await?;
-        if passes.count_set_bits() == 0 {
-            return Ok(stream::empty().boxed());
-        }
+        })
+    }
+
+    /// Of the columns that are needed those that are kept, and the numbers of the others.
+    async fn needed(
+        &self,
+        tested: &Columns,
+        passes: &BooleanBuffer,
+    ) -> Result<(Columns, Vec<usize>)> {
         let (mut kept, mut missing) = (Columns::new(), Vec::new());
-        for at in narrow.columns.iter().copied() {
-            let is_done = tested.contains_key(&at);
-            match tested.get(&at).filter(|_| narrow.is_given(at)) {
-                Some(column) => drop(kept.insert(at, Arc::clone(column))),
-                None if is_done || Some(at) == narrow.seq => {}
+        for at in self.narrow.columns.iter().copied() {
+            match tested.get(&at) {
+                // What is only tested is done with.
+                Some(column) if self.narrow.is_given(at) => {
+                    drop(kept.insert(at, Arc::clone(column)))
+                }
+                Some(_) => {}
+                None if Some(at) == self.narrow.seq => {}
                 None => missing.push(at),
             }
         }
-        kept.extend(self.kept(&missing, !is_few(&passes)).await?);
+        kept.extend(self.kept(&missing, !is_few(passes)).await?);
         missing.retain(|at| !kept.contains_key(at));
-        let is_read_of_all = narrow.is_in_order && !missing.is_empty() && !is_few(&passes);
-        let rows = if is_read_of_all { wanted } else { passes.clone() };
-        let beside = self.beside(&kept, &rows)?;
-        if missing.is_empty() {
-            return Ok(stream::once(async move { self.given(&beside) }).boxed());
+        Ok((kept, missing))
+    }
+
+    /// Reads columns of some rows, of which others are there: `beside` has them, `passes` says which
+    /// of these rows pass as far as it was tested, and `left` which tests are left.
+    async fn read(
+        self,
+        columns: &[usize],
+        rows: BooleanBuffer,
+        beside: RecordBatch,
+        passes: BooleanBuffer,
+        mut left: Vec<(usize, Option<Known>)>,
+    ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let mut builder = self.builder(columns, &self.narrow.file_schema).await?;
+        if rows.count_set_bits() < rows.len() {
+            builder = builder.with_row_selection(RowSelection::from_boolean_buffer(rows));
         }
-        let passes =
-            filter(&BooleanArray::new(passes, None), &BooleanArray::new(rows.clone(), None))?;
-        let passes = passes.as_boolean().values().clone();
-        let batches = self.builder(&missing, &narrow.file_schema).await?;
-        let batches = if rows.count_set_bits() < count {
-            batches.with_row_selection(RowSelection::from_boolean_buffer(rows))
-        } else {
-            batches
-        };
-        let is_left = |column: &str| !tested.keys().any(|at| narrow.name(*at) == column);
-        let mut left: Vec<(usize, Option<Known>)> = Vec::new();
-        left.extend(
-            (0..).zip(&narrow.tests).filter(|(_, t)| is_left(&t.column)).map(|(at, _)| (at, None)),
-        );
         let mut from = 0;
-        let passing = batches.build()?.map(move |read| {
+        let passing = builder.build()?.map(move |read| {
             let read = read?;
-            let to = from + read.num_rows();
-            let here = joined(&read, &beside.slice(from, to - from))?;
-            let passes = passes.slice(from, to - from);
-            from = to;
+            let count = read.num_rows();
+            let here = joined(&read, &beside.slice(from, count))?;
+            let passes = passes.slice(from, count);
+            from += count;
             let passes = self.narrow.passing(&here, passes, &mut left)?;
             self.given(&filter_record_batch(&here, &BooleanArray::new(passes, None))?)
         });
         let is_some = |rows: &Result<RecordBatch>| {
             let is_empty = rows.as_ref().is_ok_and(|rows| rows.num_rows() == 0);
-            std::future::ready(!is_empty)
+            ready(!is_empty)
         };
         Ok(passing.filter(is_some).boxed())
     }
@@ -366,6 +390,11 @@ impl File {
         let rows = if self.narrow.is_in_order { BATCH_ROWS } else { WIDE_BATCH_ROWS };
         Ok(builder.with_projection(columns).with_batch_size(rows))
     }
+}
+
+/// Whether rows are so few that they are looked for.
+fn is_few(rows: &BooleanBuffer) -> bool {
+    rows.count_set_bits() < rows.len() / FEW
 }
 
 /// Which of so many rows are selected.
