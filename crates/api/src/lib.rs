@@ -61,6 +61,9 @@ pub enum Error {
     },
 }
 
+/// A search takes so many seconds at most, unless said so many.
+pub const SEARCH_SECONDS: u64 = 60;
+
 /// An event as the API shows it.
 pub type Event = Map<String, Value>;
 
@@ -77,6 +80,9 @@ pub struct EventList {
     /// Whether more follows behind that place already.
     #[serde(default)]
     pub is_more: bool,
+    /// What the answer took, of a search: `Cost` of the API.
+    #[serde(default)]
+    pub cost: Value,
 }
 
 /// A value of a field.
@@ -201,13 +207,15 @@ impl Client {
         Err(Error::Refused { status: status.as_u16(), detail })
     }
 
-    /// The newest requests that pass a query, oldest first.
+    /// The newest requests that pass a query, oldest first, as far as they are found in so many
+    /// seconds.
     ///
     /// # Errors
     /// The query makes no sense, or the server cannot be reached.
-    pub async fn newest(&self, query: &str, limit: usize) -> Result<EventList> {
-        let limit = limit.to_string();
-        let answer = self.get("/api/v1/events", &[("q", query), ("limit", &limit)]).await?;
+    pub async fn newest(&self, query: &str, limit: usize, seconds: u64) -> Result<EventList> {
+        let (limit, timeout) = (limit.to_string(), seconds.to_string());
+        let question = [("q", query), ("limit", &limit), ("timeout", &timeout)];
+        let answer = self.get("/api/v1/events", &question).await?;
         answer.json().await.map_err(|error| unreachable(&self.name, error))
     }
 

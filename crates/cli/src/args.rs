@@ -370,6 +370,13 @@ pub struct SearchArgs {
     pub count: CountArgs,
     #[command(flatten)]
     pub look: OutputArgs,
+    /// Seconds at most
+    #[arg(long, value_name = "SECONDS", default_value_t = 300,
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout: u64,
+    /// Say on stderr what the answer took: files, rows, bytes, time
+    #[arg(long)]
+    pub cost: bool,
     /// Output format
     #[arg(long, short, value_name = "FORMAT", default_value = "table")]
     pub output: ListFormat,

@@ -25,12 +25,14 @@ use datafusion::execution::context::{SessionConfig, SessionContext};
 use datafusion::logical_expr::{Expr, lit};
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 use url::Url;
 use whodid_query::{Field, Query, Segment, Side, Term};
 use whodid_store::{Original, RowBodies, Rows, Snapshot, Table};
 
 mod body;
 mod cache;
+mod cost;
 mod count;
 mod document;
 mod error;
@@ -50,6 +52,7 @@ mod wanted;
 pub mod who;
 
 pub use cache::Cache;
+pub use cost::Cost;
 pub use count::{COUNTS_MAX, Count, Counted};
 pub use document::API_VERSION;
 pub use error::{Error, Result};
@@ -60,6 +63,7 @@ pub use values::{Values, has_values};
 
 use body::{BodyTest, words_of};
 use cache::Mark;
+use cost::Meter;
 use filter::{Translator, body_terms, column, text};
 use function::{EventSet, row_test};
 use table::{STORE_URL, SnapshotTable};
@@ -81,6 +85,8 @@ pub struct Engine {
     cache: Cache,
     completed: Arc<EventSet>,
     contradicted: Arc<EventSet>,
+    meter: Arc<Meter>,
+    deadline: Option<Instant>,
 }
 
 impl Engine {
@@ -96,8 +102,10 @@ impl Engine {
             if let Ok(url) = Url::parse(STORE_URL) {
                 context.register_object_store(&url, snapshot.object_store());
             }
+            let meter = Arc::new(Meter::default());
             for table in [Table::Events, Table::Bodies] {
                 let provider = SnapshotTable::new(table, snapshot.clone(), cache.clone());
+                let provider = provider.metered(Arc::clone(&meter));
                 context.register_table(table.name(), Arc::new(provider))?;
             }
             let mut engine = Engine {
@@ -106,10 +114,25 @@ impl Engine {
                 cache: cache.clone(),
                 completed: Arc::default(),
                 contradicted: Arc::default(),
+                meter,
+                deadline: None,
             };
             engine.load_marks().await?;
             Ok(engine)
         })
+    }
+
+    /// Searches end then, with what was found until then.
+    #[must_use]
+    pub fn until(self, deadline: Instant) -> Self {
+        Engine { deadline: Some(deadline), ..self }
+    }
+
+    /// What its answers have taken.
+    pub fn cost(&self) -> Cost {
+        let tables = [Table::Events, Table::Bodies].map(|table| self.snapshot.files(table));
+        let rows = tables.iter().copied().flatten().map(|file| file.stats.rows);
+        self.meter.cost(tables.iter().map(|files| files.len() as u64).sum(), rows.sum())
     }
 
     /// The snapshot it answers from.
@@ -184,7 +207,8 @@ impl Engine {
 
     /// The rows of a table that are wanted, and maybe others.
     pub(crate) fn table(&self, table: Table, wanted: Wanted) -> SnapshotTable {
-        SnapshotTable::new(table, self.snapshot.clone(), self.cache.clone()).wanting(wanted)
+        let table = SnapshotTable::new(table, self.snapshot.clone(), self.cache.clone());
+        table.metered(Arc::clone(&self.meter)).wanting(wanted)
     }
 
     pub(crate) async fn events(&self) -> Result<DataFrame> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use datafusion::dataframe::DataFrame;
 use datafusion::logical_expr::{Expr, lit};
 use futures::future::BoxFuture;
+use tokio::time::{Instant, timeout_at};
 use whodid_event::Stage;
 use whodid_query::{Known, Query};
 use whodid_store::{DataFile, Snapshot, Table};
@@ -167,9 +168,8 @@ impl Engine {
         keep: fn(Match) -> T,
     ) -> Result<(Vec<T>, u64)> {
         let by_request = !mentions(&search.query.expr, Known::Stage);
-        let Some(asked) = self.asked(search, columns, by_request).await? else {
-            return Ok((Vec::new(), 0));
-        };
+        let asked = self.in_time(self.asked(search, columns, by_request)).await.transpose()?;
+        let Some(asked) = asked.flatten() else { return Ok((Vec::new(), 0)) };
         let wanted = if search.limit == 0 { usize::MAX } else { search.limit };
         let mut newest_first = Vec::new();
         let mut seen = Seen::default();
@@ -179,7 +179,9 @@ impl Engine {
         let mut in_window = 0;
         let is_last = loop {
             let missing = wanted - newest_first.len();
-            let page = self.page(&asked, &windows.filter(), last.as_ref(), missing).await?;
+            let filter = windows.filter();
+            let page = self.page(&asked, &filter, last.as_ref(), missing);
+            let Some(page) = self.in_time(page).await.transpose()? else { break true };
             in_window += page.matches.len();
             let is_over = page.matches.len() < page.limit;
             let is_last = is_over && !windows.go_on(in_window, missing);
@@ -197,11 +199,27 @@ impl Engine {
                 break is_last;
             }
         };
-        let older = if is_last { 0 } else { self.left_out(&asked, last.as_ref()).await? };
+        let older = if is_last {
+            Some(0)
+        } else {
+            self.in_time(self.left_out(&asked, last.as_ref())).await.transpose()?
+        };
+        let older = older.unwrap_or(LEFT_OUT_MAX + 1);
         let left_out = older + newest_first.len().saturating_sub(wanted) as u64;
         newest_first.truncate(wanted);
         newest_first.reverse();
         Ok((newest_first, left_out))
+    }
+
+    /// What comes of it before the deadline; that it did not is noted.
+    async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let Some(deadline) = self.deadline else { return Some(work.await) };
+        let is_over = Instant::now() >= deadline;
+        let done = if is_over { None } else { timeout_at(deadline, work).await.ok() };
+        if done.is_none() {
+            self.meter.stop();
+        }
+        done
     }
 
     /// `None` if no row can pass.

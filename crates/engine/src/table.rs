@@ -18,7 +18,7 @@ use datafusion::common::{Column, DFSchema, Result, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::physical_plan::parquet::{
-    CachedParquetFileReaderFactory, ParquetRowSelection,
+    CachedParquetFileReaderFactory, ParquetFileReaderFactory, ParquetRowSelection,
 };
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
@@ -38,6 +38,7 @@ use whodid_store::columns::{bodies_schema, events_schema};
 use whodid_store::{DataFile, Snapshot, Table};
 
 use crate::cache::Cache;
+use crate::cost::{Meter, Metered};
 use crate::narrow::{Narrow, Scan, Wanting};
 use crate::wanted::Wanted;
 
@@ -51,11 +52,18 @@ pub(crate) struct SnapshotTable {
     cache: Cache,
     schema: SchemaRef,
     wanted: Wanted,
+    meter: Arc<Meter>,
 }
 
 impl SnapshotTable {
     pub(crate) fn new(table: Table, snapshot: Snapshot, cache: Cache) -> Self {
-        SnapshotTable { table, snapshot, cache, schema: table_schema(table), wanted: Wanted::All }
+        let (schema, wanted) = (table_schema(table), Wanted::All);
+        SnapshotTable { table, snapshot, cache, schema, wanted, meter: Arc::default() }
+    }
+
+    /// What it takes to read it is counted here.
+    pub(crate) fn metered(self, meter: Arc<Meter>) -> Self {
+        SnapshotTable { meter, ..self }
     }
 
     /// The rows that are wanted, and maybe others.
@@ -139,11 +147,10 @@ impl SnapshotTable {
         Ok(files.iter().zip(keep).filter_map(|(file, keep)| keep.then_some(file)).collect())
     }
 
-    fn readers(&self) -> Arc<CachedParquetFileReaderFactory> {
-        Arc::new(CachedParquetFileReaderFactory::new(
-            self.snapshot.object_store(),
-            Arc::clone(&self.cache.footers),
-        ))
+    fn readers(&self) -> Arc<dyn ParquetFileReaderFactory> {
+        let (store, footers) = (self.snapshot.object_store(), Arc::clone(&self.cache.footers));
+        let readers = Arc::new(CachedParquetFileReaderFactory::new(store, footers));
+        Arc::new(Metered { readers, meter: Arc::clone(&self.meter) })
     }
 
     /// Reads few columns, each text once.
@@ -333,7 +340,10 @@ impl TableProvider for SnapshotTable {
         };
         let mut files = Vec::new();
         for file in self.live_files(predicate.as_ref())? {
-            files.extend(self.partitioned(file, &wanted).await?);
+            let Some(wanting) = self.partitioned(file, &wanted).await? else { continue };
+            let rows = wanting.rows.as_ref().map(|rows| rows.row_count() as u64);
+            self.meter.looks_at(&file.path, rows.unwrap_or(file.stats.rows));
+            files.push(wanting);
         }
         let mut inputs = Vec::new();
         if !files.is_empty() {

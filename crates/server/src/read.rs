@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use whodid_api::SEARCH_SECONDS;
 use whodid_engine::live::{Cursor, Follower};
 use whodid_engine::{API_VERSION, Engine, EventId, Row, Search, Values, has_values, is_shown};
 use whodid_query::Known;
@@ -84,12 +85,26 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Params<T> {
     }
 }
 
+/// A search takes at most so many seconds.
+const SECONDS_MAX: u64 = 300;
+
 /// Reads a limit; what is too much is an error, as an answer cut short looks like a whole one.
 pub(crate) fn limit(asked: Option<usize>, usual: usize, max: usize) -> Result<usize, Problem> {
     match asked.unwrap_or(usual) {
         limit if (1..=max).contains(&limit) => Ok(limit),
         limit => {
             let detail = format!("limit={limit}: at least 1 and at most {max} are given at once");
+            Err(Problem::new(StatusCode::BAD_REQUEST, detail))
+        }
+    }
+}
+
+/// When an answer has to end.
+fn deadline(seconds: Option<u64>) -> Result<Instant, Problem> {
+    match seconds.unwrap_or(SEARCH_SECONDS) {
+        seconds @ 1..=SECONDS_MAX => Ok(Instant::now() + Duration::from_secs(seconds)),
+        seconds => {
+            let detail = format!("timeout={seconds}: a search takes 1 to {SECONDS_MAX} seconds");
             Err(Problem::new(StatusCode::BAD_REQUEST, detail))
         }
     }
@@ -108,6 +123,8 @@ pub(crate) struct Question {
     after: Option<String>,
     /// The fields of each event that are given, besides `id`; a list with commas.
     fields: Option<String>,
+    /// Seconds after which what was found until then is given.
+    timeout: Option<u64>,
 }
 
 /// The columns of some fields; none is all of them.
@@ -179,14 +196,15 @@ pub(crate) async fn events(
             "cursor": cursor, "is_more": look.is_more,
         })));
     }
-    let engine = engine(&app).await.map_err(|error| failed(&error))?;
+    let deadline = deadline(question.timeout)?;
+    let engine = engine(&app).await.map_err(|error| failed(&error))?.until(deadline);
     let end = Cursor::end_of(engine.snapshot()).to_string();
     let (items, left_out) = newest(&engine, Search { query, now, limit }, &fields)
         .await
         .map_err(|error| failed(&error))?;
     Ok(Json(json!({
         "apiVersion": API_VERSION, "kind": "EventList", "items": items,
-        "left_out": left_out, "cursor": end,
+        "left_out": left_out, "cursor": end, "cost": engine.cost(),
     })))
 }
 

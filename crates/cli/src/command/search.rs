@@ -1,7 +1,10 @@
 //! `whodid search`: the requests a query finds, one row each, oldest first.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
-use whodid_engine::{API_VERSION, Engine, EventId, Search};
+use tokio::time::Instant;
+use whodid_engine::{API_VERSION, Cost, Engine, EventId, Search};
 use whodid_store::Original;
 
 use super::{Place, client, now, open, place, query};
@@ -17,6 +20,7 @@ const SHARE: usize = 1_000;
 
 /// A server gives so many at once.
 const REMOTE_MAX: usize = 10_000;
+const REMOTE_SECONDS_MAX: u64 = 300;
 
 pub async fn run(args: SearchArgs, config: &Config) -> Result<(), Failure> {
     let text = args.query.join(" ");
@@ -35,14 +39,39 @@ pub async fn run(args: SearchArgs, config: &Config) -> Result<(), Failure> {
             return remote(&args, server, &query.to_string(), &look, columns).await;
         }
     };
-    let engine = open(&store).await?;
+    let started = Instant::now();
+    let engine = open(&store).await?.until(started + Duration::from_secs(args.timeout));
     let search = Search { query, now: now(), limit: args.scope.limit };
     let found = engine.search(&search).await?;
+    if !found.ids.is_empty() {
+        list(&engine, &found.ids, args.output, &look, columns).await?;
+        say_left_out(found.left_out);
+    }
+    let cost = engine.cost();
+    end(&args, &cost, started)?;
     if found.ids.is_empty() {
         return Err(nothing_matches(&search.query.to_string()));
     }
-    list(&engine, &found.ids, args.output, &look, columns).await?;
-    say_left_out(found.left_out);
+    Ok(())
+}
+
+/// Says what it took, if that was asked for, and that it is not everything, if it is not.
+fn end(args: &SearchArgs, cost: &Cost, started: Instant) -> Result<(), Failure> {
+    if args.cost {
+        let Cost { files_read, files, rows_read, rows, bytes_read, .. } = cost;
+        let millis = started.elapsed().as_millis();
+        say!(
+            "looked at {files_read} of {files} files, {rows_read} of {rows} rows; read {bytes_read} \
+             bytes; {millis} ms"
+        );
+    }
+    if cost.is_partial {
+        return Err(Failure::Unavailable(format!(
+            "stopped after {} s, and older matches are missing; narrow the query by time or \
+             cluster, or give it longer with --timeout",
+            args.timeout
+        )));
+    }
     Ok(())
 }
 
@@ -63,13 +92,19 @@ async fn remote(
             args.scope.limit
         )));
     }
-    let found = client(server)?.newest(query, args.scope.limit).await?;
-    if found.items.is_empty() {
-        return Err(nothing_matches(query));
+    let started = Instant::now();
+    let timeout = args.timeout.min(REMOTE_SECONDS_MAX);
+    let found = client(server)?.newest(query, args.scope.limit, timeout).await?;
+    if !found.items.is_empty() {
+        show(&found.items, args.output, look, columns)?;
     }
-    show(&found.items, args.output, look, columns)?;
     if found.left_out > 0 {
         say!("{} older matches left out; --until pages back", left_out(found.left_out));
+    }
+    let cost = serde_json::from_value(found.cost).unwrap_or_default();
+    end(args, &cost, started)?;
+    if found.items.is_empty() {
+        return Err(nothing_matches(query));
     }
     Ok(())
 }

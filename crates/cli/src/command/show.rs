@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use whodid_api::Client;
+use whodid_api::{Client, SEARCH_SECONDS};
 use whodid_engine::{Engine, EventId};
 use whodid_query::{Expr, Field, Known, Term, Test, Value};
 use whodid_store::Original;
@@ -109,7 +109,7 @@ impl Source {
                         Expr::Not(Box::new(term(Known::Stage, Test::Exists))),
                     ]),
                 ]);
-                Ok(client.newest(&query.to_string(), 100).await?.items)
+                Ok(client.newest(&query.to_string(), 100, SEARCH_SECONDS).await?.items)
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use serde_json::Value;
-use whodid_api::{Client, Error, Message};
+use whodid_api::{Client, Error, Message, SEARCH_SECONDS};
 
 use super::{client, place, query};
 use crate::args::{ScopeArgs, TailArgs, TailFormat};
@@ -55,7 +55,7 @@ struct Tail {
 impl Tail {
     /// Shows the newest events, and returns the place behind them.
     async fn begin(&self, last: usize) -> Result<String, Failure> {
-        let found = self.client.newest(&self.query, last).await?;
+        let found = self.client.newest(&self.query, last, SEARCH_SECONDS).await?;
         if matches!(self.format, TailFormat::Table | TailFormat::Wide) {
             print(&table(&found.items, &self.look, self.columns).print(self.look.has_headers))?;
         } else {

@@ -149,49 +149,53 @@ fn sampled(record: &Record) -> Vec<String> {
     queries
 }
 
+/// Queries of all kinds.
+const QUERIES: [&str; 22] = [
+    "body:image",
+    "body:\"image\" ns:*",
+    "body:nginx*",
+    "body:*proxy",
+    "body:\"kube-root-ca.crt\"",
+    "body:nowheretobefound",
+    "request.spec.replicas:>0",
+    "body.kind:DeleteOptions",
+    "body.metadata.name:*web*",
+    "request.spec.containers.*.image:*",
+    "-body:image verb:create",
+    "kube-proxy",
+    "\"nowheretobefound\" OR outcome:denied",
+    "-\"kube-proxy\" verb:create",
+    "kubectl* verb:delete",
+    "actor:system:*controller",
+    "name:kube-proxy*",
+    "code:404",
+    "code:>=400 -code:404",
+    "verb:(delete OR patch) actor_kind:human",
+    "gvr:apps/v1/deployments outcome:success",
+    "authenticated:kubernetes-admin OR tool:kubelet",
+];
+
+/// Statements that an index or a join makes quicker.
+const STATEMENTS: [&str; 6] = [
+    "SELECT count(*) FROM events WHERE username IN ('kubernetes-admin', 'nobody')",
+    "SELECT count(*) FROM events WHERE code = 404 OR verb = 'delete'",
+    "SELECT count(*) FROM events WHERE code = 404 AND NOT verb = 'delete'",
+    "SELECT count(*) FROM events WHERE 'default' = namespace AND name <> 'x'",
+    "SELECT count(*) FROM events WHERE user_agent = 'nowhere' OR reason = 'NotFound'",
+    "SELECT count(*), count(DISTINCT audit_id) FROM changes WHERE namespace = 'kube-system'",
+];
+
 /// Words are found the same with an index and without, and what is not there is not found.
 #[test]
 fn an_index_of_words_changes_no_answer() {
     let record = Record::of_captures();
-    let queries = [
-        "body:image",
-        "body:\"image\" ns:*",
-        "body:nginx*",
-        "body:*proxy",
-        "body:\"kube-root-ca.crt\"",
-        "body:nowheretobefound",
-        "request.spec.replicas:>0",
-        "body.kind:DeleteOptions",
-        "body.metadata.name:*web*",
-        "request.spec.containers.*.image:*",
-        "-body:image verb:create",
-        "kube-proxy",
-        "\"nowheretobefound\" OR outcome:denied",
-        "-\"kube-proxy\" verb:create",
-        "kubectl* verb:delete",
-        "actor:system:*controller",
-        "name:kube-proxy*",
-        "code:404",
-        "code:>=400 -code:404",
-        "verb:(delete OR patch) actor_kind:human",
-        "gvr:apps/v1/deployments outcome:success",
-        "authenticated:kubernetes-admin OR tool:kubelet",
-    ];
     let sampled = sampled(&record);
     let queries: Vec<&str> =
-        queries.into_iter().chain(sampled.iter().map(String::as_str)).collect();
-    let statements = [
-        "SELECT count(*) FROM events WHERE username IN ('kubernetes-admin', 'nobody')",
-        "SELECT count(*) FROM events WHERE code = 404 OR verb = 'delete'",
-        "SELECT count(*) FROM events WHERE code = 404 AND NOT verb = 'delete'",
-        "SELECT count(*) FROM events WHERE 'default' = namespace AND name <> 'x'",
-        "SELECT count(*) FROM events WHERE user_agent = 'nowhere' OR reason = 'NotFound'",
-        "SELECT count(*), count(DISTINCT audit_id) FROM changes WHERE namespace = 'kube-system'",
-    ];
+        QUERIES.into_iter().chain(sampled.iter().map(String::as_str)).collect();
     let answers = || {
         let search = |query: &&str| record.run(&["search", query, "--limit", "0", "-o", "name"]);
         let found: Vec<String> = queries.iter().map(search).map(|ran| ran.out).collect();
-        let counted = statements.map(|sql| record.run(&["sql", sql, "-o", "csv"]).ok());
+        let counted = STATEMENTS.map(|sql| record.run(&["sql", sql, "-o", "csv"]).ok());
         (found, counted)
     };
     let (without, counted) = answers();
@@ -207,4 +211,65 @@ fn an_index_of_words_changes_no_answer() {
     let found: usize = without.iter().map(|ids| ids.lines().count()).sum();
     assert!(found > 5_000 && without[5].is_empty(), "{found}");
     println!("{found} requests found with and without an index");
+}
+
+/// A server keeps columns of files in memory: the first answer is read, the next ones are not, and a
+/// program that was started for it reads everything.
+#[test]
+fn what_stays_in_memory_changes_no_answer() {
+    let record = Record::of_captures();
+    record.run(&["compact"]).ok();
+    let sampled = sampled(&record);
+    let sampled = sampled.iter().step_by(3).map(String::as_str);
+    let searches = QUERIES.into_iter().chain(sampled);
+    let asked = searches.map(|query| vec!["search", query, "--limit", "10000", "-o", "name"]);
+    let asked = asked.chain(STATEMENTS.map(|sql| vec!["sql", sql, "-o", "csv"]));
+    let joined = "SELECT count(request), count(response), sum(length(request)) FROM changes WHERE ";
+    let joined = ["namespace = 'kube-system'", "verb = 'patch'", "name = 'nowhere'", "true"]
+        .map(|filter| format!("{joined}{filter}"));
+    let asked: Vec<Vec<&str>> =
+        asked.chain(joined.iter().map(|sql| vec!["sql", sql, "-o", "csv"])).collect();
+    let here: Vec<String> = asked.iter().map(|args| record.run(args).out).collect();
+    let server = Server::start(&record, "127.0.0.1:0");
+    let remote = ["--server", &server.url, "--token", &server.read_token];
+    for round in 0..2 {
+        for (args, here) in asked.iter().zip(&here) {
+            let there = record.run(&[args.as_slice(), &remote].concat());
+            assert_eq!(&there.out, here, "{args:?}, asked {} times before", round);
+        }
+    }
+    let lines: usize = here.iter().map(|answer| answer.lines().count()).sum();
+    println!("{} questions, {lines} lines, each answered three times", asked.len());
+    assert!(asked.len() > 60 && lines > 3_000, "{} questions, {lines} lines", asked.len());
+    assert_eq!(server.end("TERM"), 0);
+}
+
+/// What a search took is said, by the record and by a server, and less is read than there is.
+#[test]
+fn a_search_says_what_it_took() {
+    let record = Record::of_captures();
+    record.run(&["compact"]).ok();
+    let server = Server::start(&record, "127.0.0.1:0");
+    let remote = ["--server", &server.url, "--token", &server.read_token];
+    for remote in [&[][..], &remote] {
+        let took = |query: &str| {
+            let ran =
+                record.run(&[&["search", query, "--cost", "--limit", "1"][..], remote].concat());
+            let line =
+                ran.err.lines().find(|line| line.starts_with("looked at ")).map(str::to_owned);
+            let line = line.unwrap_or_else(|| panic!("{query}: {}", ran.err));
+            let numbers = line.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok());
+            let numbers: Vec<u64> = numbers.collect();
+            let [files, of_files, rows, of_rows, bytes, _millis] = numbers[..] else {
+                panic!("{line}")
+            };
+            assert!(files <= of_files && rows <= of_rows && of_rows > 10_000, "{line}");
+            (files, rows, bytes)
+        };
+        let (files, rows, bytes) = took("verb:get");
+        assert!(files > 0 && rows > 1_000 && bytes > 10_000, "{files} {rows} {bytes}");
+        let (few_files, few_rows, _) = took("name:nowheretobefound");
+        assert!(few_files <= files && few_rows < rows / 2, "{few_files} {few_rows} of {rows}");
+    }
+    assert_eq!(server.end("TERM"), 0);
 }

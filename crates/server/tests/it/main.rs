@@ -10,6 +10,7 @@ mod custody;
 mod hostile;
 mod keeping;
 mod openapi;
+mod reading;
 mod stamping;
 mod support;
 mod webhook;

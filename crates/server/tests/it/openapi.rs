@@ -64,7 +64,7 @@ fn check(all: &Value, name: &str, value: &Value) -> Vec<String> {
     found
 }
 
-async fn send_captures(running: &Running) {
+pub async fn send_captures(running: &Running) {
     for body in captures::webhook_bodies() {
         let request = running.client().post(running.url()).bearer_auth(TOKEN).body(body);
         assert_eq!(request.send().await.unwrap().status(), 200);
@@ -128,6 +128,9 @@ async fn answers_are_of_the_shapes_that_are_promised() {
         ("/api/v1/events?q=(", 400, "Problem"),
         ("/api/v1/events?limit=10001", 400, "Problem"),
         ("/api/v1/events?limit=many", 400, "Problem"),
+        ("/api/v1/events?q=verb:get&timeout=5", 200, "EventList"),
+        ("/api/v1/events?timeout=0", 400, "Problem"),
+        ("/api/v1/events?timeout=301", 400, "Problem"),
         ("/api/v1/events?colour=red", 400, "Problem"),
         ("/api/v1/events?fields=colour", 400, "Problem"),
         ("/api/v1/events?fields=text", 400, "Problem"),
