@@ -50,6 +50,8 @@ pub(crate) struct Narrow {
     /// Whether rows of a file follow one another in the log.
     is_in_order: bool,
     tests: Vec<Test>,
+    /// Of a table whose rows are wide, tests of more than one column that need none of the wide.
+    early: Vec<Arc<dyn PhysicalExpr>>,
 }
 
 /// A test of one column.
@@ -71,10 +73,14 @@ impl Narrow {
         filters: &[Expr],
     ) -> Result<Option<Self>> {
         let mut by_column: BTreeMap<String, Vec<Expr>> = BTreeMap::new();
+        let mut others = Vec::new();
         for filter in filters.iter().flat_map(split_conjunction) {
             let columns = filter.column_refs();
             let mut columns = columns.iter().map(|column| column.name());
-            let (Some(column), None) = (columns.next(), columns.next()) else { continue };
+            let (Some(column), None) = (columns.next(), columns.next()) else {
+                others.push(filter);
+                continue;
+            };
             let is_text = |field: &Field| *field.data_type() == DataType::Utf8View;
             let field = file_schema.column_with_name(column).map(|(_, field)| field);
             // A function of each row is called sooner for those that pass the rest.
@@ -83,20 +89,15 @@ impl Narrow {
                 by_column.entry(column.to_owned()).or_default().push(filter.clone());
             }
         }
-        let mut tests = Vec::new();
-        for (column, exprs) in by_column {
-            let field = file_schema.field_with_name(&column)?.clone().with_nullable(true);
-            let is_text = *field.data_type() == DataType::Utf8View;
-            let schema = Arc::new(Schema::new(vec![field]));
-            let typed = DFSchema::try_from(Arc::clone(&schema))?;
-            let Some(expr) = conjunction(exprs) else { continue };
-            let expr = state.create_physical_expr(expr, &typed)?;
-            tests.push(Test { column, is_text, expr, schema });
-        }
+        let mut tests = tests(state, file_schema, by_column)?;
         if tests.is_empty() {
             return Ok(None);
         }
         tests.sort_by_key(|test| !test.is_text);
+        let early = match table {
+            Table::Bodies => early(state, &given, &others)?,
+            Table::Events => Vec::new(),
+        };
         let is_tested = |name: &str| tests.iter().any(|test| test.column == name);
         let is_needed = |name: &str| is_tested(name) || given.column_with_name(name).is_some();
         let numbers = |is_wanted: &dyn Fn(&str) -> bool| -> Vec<usize> {
@@ -119,6 +120,7 @@ impl Narrow {
             seq,
             is_in_order,
             tests,
+            early,
         }))
     }
 
@@ -250,6 +252,39 @@ impl Test {
             None => passes.values().clone(),
         })
     }
+}
+
+/// A test of each of these columns.
+fn tests(
+    state: &dyn Session,
+    file_schema: &SchemaRef,
+    by_column: BTreeMap<String, Vec<Expr>>,
+) -> Result<Vec<Test>> {
+    let mut tests = Vec::new();
+    for (column, exprs) in by_column {
+        let field = file_schema.field_with_name(&column)?.clone().with_nullable(true);
+        let is_text = *field.data_type() == DataType::Utf8View;
+        let schema = Arc::new(Schema::new(vec![field]));
+        let typed = DFSchema::try_from(Arc::clone(&schema))?;
+        let Some(expr) = conjunction(exprs) else { continue };
+        let expr = state.create_physical_expr(expr, &typed)?;
+        tests.push(Test { column, is_text, expr, schema });
+    }
+    Ok(tests)
+}
+
+/// Those of some filters that need nothing wide, and nothing that is not given.
+fn early(
+    state: &dyn Session,
+    given: &SchemaRef,
+    filters: &[&Expr],
+) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
+    let typed = DFSchema::try_from(Arc::clone(given))?;
+    let is_narrow = |name: &str| name != WIDE && given.column_with_name(name).is_some();
+    let is_early =
+        |filter: &&&Expr| filter.column_refs().iter().all(|column| is_narrow(column.name()));
+    let filters = filters.iter().filter(is_early);
+    filters.map(|filter| state.create_physical_expr((*filter).clone(), &typed)).collect()
 }
 
 /// Whether rows are so few that each is looked at alone.

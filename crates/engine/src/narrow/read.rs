@@ -1,7 +1,7 @@
 //! Reading one file for [`Narrow`]: columns that are kept in memory say which rows pass, and only
 //! what is not kept is read, of those rows if they are few.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::ready;
 use std::sync::Arc;
@@ -179,7 +179,7 @@ impl File {
     async fn passing(self) -> Result<BoxStream<'static, Result<RecordBatch>>> {
         let wanted = self.wanted()?;
         let tested = self.kept(&self.narrow.tested, !is_few(&wanted)).await?;
-        let passes = self.by_leaf(self.narrow.passing_kept(&tested, &wanted)?).await?;
+        let passes = self.needed_later(self.narrow.passing_kept(&tested, &wanted)?).await?;
         if passes.count_set_bits() == 0 {
             return Ok(stream::empty().boxed());
         }
@@ -265,51 +265,71 @@ impl File {
     }
 
     /// Those of some rows that the rest of the plan needs, as far as it is known by now.
-    async fn by_leaf(&self, rows: BooleanBuffer) -> Result<BooleanBuffer> {
-        let Some(leaves) = later::leaves(&self.later)? else { return self.by_tests(rows).await };
-        if self.narrow.is_in_order {
-            let first = self.wanting.first.cast_signed();
-            let row = |leaf: &i64| usize::try_from(leaf - first).ok();
-            let here = leaves.range(first..).filter_map(row).take_while(|row| *row < rows.len());
-            return Ok(set(rows.len(), here.map(|row| (row, rows.value(row)))));
+    async fn needed_later(&self, rows: BooleanBuffer) -> Result<BooleanBuffer> {
+        let leaves = later::leaves(&self.later)?;
+        let mut tests = self.narrow.early.clone();
+        let rows = match leaves {
+            Some(leaves) if self.narrow.is_in_order => {
+                let first = self.wanting.first.cast_signed();
+                let row = |leaf: &i64| usize::try_from(leaf - first).ok();
+                let here =
+                    leaves.range(first..).filter_map(row).take_while(|row| *row < rows.len());
+                set(rows.len(), here.map(|row| (row, rows.value(row))))
+            }
+            Some(leaves) => self.of_leaves(rows, &leaves).await?,
+            None => {
+                tests.extend(self.later.iter().cloned());
+                rows
+            }
+        };
+        // Rows of events are narrow: they are sooner read than tested twice.
+        if tests.is_empty() || self.narrow.is_in_order {
+            Ok(rows)
+        } else {
+            self.by_tests(rows, &tests).await
         }
+    }
+
+    /// Those of some rows that belong to these leaves.
+    async fn of_leaves(
+        &self,
+        rows: BooleanBuffer,
+        leaves: &BTreeSet<i64>,
+    ) -> Result<BooleanBuffer> {
+        let (Some(first), Some(last)) = (leaves.first(), leaves.last()) else {
+            return Ok(BooleanBuffer::new_unset(rows.len()));
+        };
         let Some(seq) = self.narrow.number(SEQ) else { return Ok(rows) };
         let Some(seqs) = self.kept(&[seq], true).await?.remove(&seq) else { return Ok(rows) };
         let seqs = seqs.as_primitive::<Int64Type>().values();
-        let (first, last) = match (leaves.first(), leaves.last()) {
-            (Some(first), Some(last)) => (*first, *last),
-            _ => return Ok(BooleanBuffer::new_unset(rows.len())),
-        };
         let is_wanted = |row: usize| {
             let seq = seqs.get(row).copied().unwrap_or_default();
-            (first..=last).contains(&seq) && leaves.contains(&seq)
+            (first..=last).contains(&&seq) && leaves.contains(&seq)
         };
         Ok(set(rows.len(), rows.set_indices().map(|row| (row, is_wanted(row)))))
     }
 
-    /// The same, by whatever the plan says of columns that can be kept.
-    async fn by_tests(&self, rows: BooleanBuffer) -> Result<BooleanBuffer> {
-        // Rows of events are narrow: they are sooner read than tested twice.
-        if self.later.is_empty() || self.narrow.is_in_order {
-            return Ok(rows);
-        }
+    /// Those of some rows that pass tests of columns that can be kept.
+    async fn by_tests(
+        &self,
+        rows: BooleanBuffer,
+        tests: &[Arc<dyn PhysicalExpr>],
+    ) -> Result<BooleanBuffer> {
         let kept = self.kept(&self.narrow.columns, true).await?;
         let known = self.beside(&kept, &rows)?;
         let in_path = |name: &str| self.in_path.iter().any(|(of_path, _)| of_path == name);
         let is_known = |name: &str| known.column_by_name(name).is_some() || in_path(name);
         let given = self.given(&known)?;
         let mut passes = BooleanArray::new(BooleanBuffer::new_set(given.num_rows()), None);
-        for test in &self.later {
+        for test in tests {
             let test = snapshot_physical_expr(Arc::clone(test))?;
             if collect_columns(&test).iter().all(|column| is_known(column.name())) {
                 let here = test.evaluate(&given)?.into_array(given.num_rows())?;
                 passes = and_kleene(&passes, here.as_boolean())?;
             }
         }
-        Ok(set(
-            rows.len(),
-            rows.set_indices().zip(passes.iter().map(|passes| passes == Some(true))),
-        ))
+        let passes = passes.iter().map(|passes| passes == Some(true));
+        Ok(set(rows.len(), rows.set_indices().zip(passes)))
     }
 
     /// Those of some columns that are kept, or are to be from now on.
