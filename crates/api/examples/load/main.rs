@@ -20,7 +20,7 @@ use clap::{Parser, ValueEnum};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use whodid_api::{Client, Endpoint};
+use whodid_api::{Client, Endpoint, SEARCH_SECONDS};
 
 use events::Source;
 use figures::millis;
@@ -96,7 +96,7 @@ async fn steady(args: &Args) {
     let clients: Vec<Client> = (0..connections).map(|_| args.client()).collect();
     for client in &clients {
         // Connections are open already, as those of an API server are.
-        client.newest("", 1).await.expect("an answer");
+        client.newest("", 1, SEARCH_SECONDS).await.expect("an answer");
     }
     let bodies = args.rate * args.seconds / events as u64;
     let begin = Instant::now();

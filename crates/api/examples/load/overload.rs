@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use whodid_api::{Client, Error};
+use whodid_api::{Client, Error, SEARCH_SECONDS};
 
 use crate::figures::millis;
 use crate::{Args, CLUSTER};
@@ -37,7 +37,7 @@ pub(crate) async fn run(args: &Args) {
     for sender in 0..SENDERS {
         let (client, token) = (args.client(), args.token.clone());
         // Its connection is open, as that of an API server is.
-        client.newest("", 1).await.expect("an answer");
+        client.newest("", 1, SEARCH_SECONDS).await.expect("an answer");
         let body = body(sender);
         sending.spawn(async move { send(&client, &token, &body).await });
     }
