@@ -22,6 +22,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::context::{SessionConfig, SessionContext};
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{Expr, lit};
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
@@ -97,7 +98,9 @@ impl Engine {
     pub fn new(snapshot: Snapshot, cache: &Cache) -> BoxFuture<'_, Result<Self>> {
         Box::pin(async move {
             let config = SessionConfig::new().with_information_schema(false);
-            let context = SessionContext::new_with_config(config);
+            // A state is copied at every step of a plan: none of the functions is looked up by name.
+            let state = SessionStateBuilder::new().with_config(config).build();
+            let context = SessionContext::new_with_state(state);
             // The name is a constant of this crate.
             if let Ok(url) = Url::parse(STORE_URL) {
                 context.register_object_store(&url, snapshot.object_store());

@@ -6,7 +6,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use datafusion::dataframe::DataFrame;
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{Expr, lit};
+use datafusion::optimizer::optimize_projections::OptimizeProjections;
+use datafusion::optimizer::push_down_filter::PushDownFilter;
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::physical_optimizer::ensure_requirements::EnsureRequirements;
 use futures::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 use whodid_event::Stage;
@@ -364,10 +369,21 @@ impl Asked {
     }
 }
 
-/// Few rows are not shared out: handing them over takes longer than looking at them.
+/// A plan for few rows: they are not shared out, as handing them over takes longer than looking at
+/// them, and only what a search can gain from is thought about.
 fn few(frame: DataFrame) -> DataFrame {
-    let (mut state, plan) = frame.into_parts();
-    state.config_mut().options_mut().execution.target_partitions = 1;
+    let (state, plan) = frame.into_parts();
+    let mut state = SessionStateBuilder::new_from_existing(state)
+        .with_optimizer_rules(vec![
+            Arc::new(SimplifyExpressions::new()),
+            Arc::new(PushDownFilter::new()),
+            Arc::new(OptimizeProjections::new()),
+        ])
+        .with_physical_optimizer_rules(vec![Arc::new(EnsureRequirements::new())])
+        .build();
+    let options = state.config_mut().options_mut();
+    options.execution.target_partitions = 1;
+    options.optimizer.max_passes = 1;
     DataFrame::new(state, plan)
 }
 
