@@ -98,7 +98,7 @@ impl Engine {
     pub fn new(snapshot: Snapshot, cache: &Cache) -> BoxFuture<'_, Result<Self>> {
         Box::pin(async move {
             let config = SessionConfig::new().with_information_schema(false);
-            // A state is copied at every step of a plan: none of the functions is looked up by name.
+            // A state is copied at every step of a plan, and no function is looked up by name.
             let state = SessionStateBuilder::new().with_config(config).build();
             let context = SessionContext::new_with_state(state);
             // The name is a constant of this crate.

@@ -87,9 +87,9 @@ impl SnapshotTable {
         Ok(count)
     }
 
-    /// Whether columns are read of the rows only that pass the filters. For a few narrow columns it
-    /// takes longer to leave rows out than to read all.
-    fn is_late(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> bool {
+    /// Whether so much is read that columns are read of the rows only that pass the filters. For a
+    /// few narrow columns it takes longer to leave rows out than to read all.
+    fn is_wide(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> bool {
         const FEW_COLUMNS: usize = 8;
         const MANY_TESTED: usize = 12;
         let tested: HashSet<&str> =
@@ -348,8 +348,9 @@ impl TableProvider for SnapshotTable {
         let mut inputs = Vec::new();
         if !files.is_empty() {
             let partitions_max = state.config().target_partitions();
-            let is_late = self.is_late(projection, filters);
-            let narrow = if is_late {
+            let is_wide = self.is_wide(projection, filters);
+            let is_late = is_wide || self.table == Table::Bodies;
+            let narrow = if is_wide {
                 None
             } else {
                 let of = (self.table, &file_schema(self.table));
@@ -357,10 +358,7 @@ impl TableProvider for SnapshotTable {
             };
             inputs.push(match narrow {
                 Some(narrow) => self.scan_narrow(&files, narrow, partitions_max),
-                None => {
-                    let is_late = is_late || self.table == Table::Bodies;
-                    self.scan_files(&files, predicate, projection, is_late, partitions_max)?
-                }
+                None => self.scan_files(&files, predicate, projection, is_late, partitions_max)?,
             });
         }
         if self.snapshot.chunks().next().is_some() {

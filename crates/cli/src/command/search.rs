@@ -61,8 +61,8 @@ fn end(args: &SearchArgs, cost: &Cost, started: Instant) -> Result<(), Failure> 
         let Cost { files_read, files, rows_read, rows, bytes_read, .. } = cost;
         let millis = started.elapsed().as_millis();
         say!(
-            "looked at {files_read} of {files} files, {rows_read} of {rows} rows; read {bytes_read} \
-             bytes; {millis} ms"
+            "looked at {files_read} of {files} files, {rows_read} of {rows} rows; \
+             read {bytes_read} bytes; {millis} ms"
         );
     }
     if cost.is_partial {

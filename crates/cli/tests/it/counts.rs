@@ -213,8 +213,8 @@ fn an_index_of_words_changes_no_answer() {
     println!("{found} requests found with and without an index");
 }
 
-/// A server keeps columns of files in memory: the first answer is read, the next ones are not, and a
-/// program that was started for it reads everything.
+/// A server keeps columns of files in memory: the first answer is read, the next ones are not, and
+/// a program that was started for it reads everything.
 #[test]
 fn what_stays_in_memory_changes_no_answer() {
     let record = Record::of_captures();
@@ -235,7 +235,7 @@ fn what_stays_in_memory_changes_no_answer() {
     for round in 0..2 {
         for (args, here) in asked.iter().zip(&here) {
             let there = record.run(&[args.as_slice(), &remote].concat());
-            assert_eq!(&there.out, here, "{args:?}, asked {} times before", round);
+            assert_eq!(&there.out, here, "{args:?}, asked {round} times before");
         }
     }
     let lines: usize = here.iter().map(|answer| answer.lines().count()).sum();

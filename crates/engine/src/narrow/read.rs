@@ -221,7 +221,7 @@ impl File {
             match tested.get(&at) {
                 // What is only tested is done with.
                 Some(column) if self.narrow.is_given(at) => {
-                    drop(kept.insert(at, Arc::clone(column)))
+                    drop(kept.insert(at, Arc::clone(column)));
                 }
                 Some(_) => {}
                 None if Some(at) == self.narrow.seq => {}
@@ -233,8 +233,8 @@ impl File {
         Ok((kept, missing))
     }
 
-    /// Reads columns of some rows, of which others are there: `beside` has them, `passes` says which
-    /// of these rows pass as far as it was tested, and `left` which tests are left.
+    /// Reads columns of some rows, of which others are there: `beside` has them, `passes` says
+    /// which of these rows pass as far as it was tested, and `left` which tests are left.
     async fn read(
         self,
         columns: &[usize],

@@ -23,5 +23,11 @@ async fn a_search_ends_in_time() {
         let (rows, _) = engine.newest(&search, &["id"]).await.unwrap();
         assert_eq!((rows.len(), engine.cost().is_partial), (found, is_partial), "{seconds} s");
     }
+    let client = running.client();
+    for (timeout, status) in [("1", 200), ("300", 200), ("0", 400), ("301", 400), ("soon", 400)] {
+        let url = format!("{}/api/v1/events?q=verb:get&timeout={timeout}", running.server.url);
+        let answer = client.get(url).bearer_auth(&running.server.read_token).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{timeout}");
+    }
     running.server.stop().await.unwrap();
 }
