@@ -9,7 +9,10 @@ use futures::{Stream, StreamExt};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+mod cosigning;
 mod keeping;
+
+pub use cosigning::Cosigned;
 
 /// A server has to answer a connection after this long.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -20,9 +23,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// A part of a log file has to be taken in after this long, or is sent again.
 const PART_MAX: Duration = Duration::from_mins(2);
 
-/// A cosigner has to answer after this long, in so many bytes.
-const COSIGN_MAX: Duration = Duration::from_secs(10);
-const COSIGNED_BYTES_MAX: usize = 64 << 10;
+/// A statement in SQL has to be answered after this long: a server gives it 300 seconds.
+const SQL_MAX: Duration = Duration::from_secs(330);
 
 /// Result of a request.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -112,15 +114,6 @@ pub enum Message {
 
 /// A message, and the place to resume at behind it.
 pub type Placed = (Option<Message>, String);
-
-/// What a cosigner answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cosigned {
-    /// Lines of signatures.
-    Signed(String),
-    /// It has seen another size of the log.
-    Size(u64),
-}
 
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -215,7 +208,9 @@ impl Client {
     pub async fn newest(&self, query: &str, limit: usize, seconds: u64) -> Result<EventList> {
         let (limit, timeout) = (limit.to_string(), seconds.to_string());
         let question = [("q", query), ("limit", &limit), ("timeout", &timeout)];
-        let answer = self.get("/api/v1/events", &question).await?;
+        let request = self.patient.get(format!("{}/api/v1/events", self.url)).query(&question);
+        let request = request.timeout(Duration::from_secs(seconds) + SILENCE_MAX);
+        let answer = self.ask(request).await?;
         answer.json().await.map_err(|error| unreachable(&self.name, error))
     }
 
@@ -297,8 +292,9 @@ impl Client {
     /// # Errors
     /// The statement makes no sense, or the server cannot be reached, or breaks off.
     pub async fn sql(&self, statement: &str, limit: usize) -> Result<Vec<u8>> {
-        let request = self.http.post(format!("{}/api/v1/sql", self.url));
+        let request = self.patient.post(format!("{}/api/v1/sql", self.url));
         let request = request
+            .timeout(SQL_MAX)
             .query(&[("limit", limit)])
             .header(reqwest::header::ACCEPT, "application/vnd.apache.arrow.stream")
             .body(statement.to_owned());
@@ -362,56 +358,6 @@ impl Client {
         let answer = answer.map_err(|error| unreachable(&self.name, error))?;
         let list = self.accepted(answer).await?.json::<PositionList>().await;
         list.map(|list| list.items).map_err(|error| unreachable(&self.name, error))
-    }
-
-    /// Hands a checkpoint to a cosigner (c2sp.org/tlog-witness, add-checkpoint).
-    ///
-    /// # Errors
-    /// It refuses, answers what cannot be read, or cannot be reached.
-    pub async fn add_checkpoint(&self, body: String) -> Result<Cosigned> {
-        let failed = |error: reqwest::Error| unreachable(&self.name, error);
-        let request = self.http.post(format!("{}/add-checkpoint", self.url)).body(body);
-        let mut answer = request.timeout(COSIGN_MAX).send().await.map_err(failed)?;
-        let mut text = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
-            text.extend_from_slice(&chunk);
-            if text.len() > COSIGNED_BYTES_MAX {
-                return Err(unreachable(&self.name, "its answer is too long"));
-            }
-        }
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let status = answer.status();
-        match status.as_u16() {
-            200 => Ok(Cosigned::Signed(text)),
-            409 => match text.trim_end().parse() {
-                Ok(size) => Ok(Cosigned::Size(size)),
-                Err(_) => Err(unreachable(&self.name, "it answered no size")),
-            },
-            status => {
-                let detail = text.trim_end();
-                let detail = format!("{} answered {status}: {detail}", self.name);
-                Err(Error::Refused { status, detail })
-            }
-        }
-    }
-
-    /// Asks a time-stamping authority (RFC 3161 §3.4), whose whole address this client has.
-    ///
-    /// # Errors
-    /// It refuses, answers too much, or cannot be reached.
-    pub async fn timestamp(&self, query: Vec<u8>) -> Result<Vec<u8>> {
-        let failed = |error: reqwest::Error| unreachable(&self.name, error);
-        let request = self.http.post(&self.url).timeout(COSIGN_MAX).body(query);
-        let request = request.header("content-type", "application/timestamp-query");
-        let mut answer = self.accepted(request.send().await.map_err(failed)?).await?;
-        let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(failed)? {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() > COSIGNED_BYTES_MAX {
-                return Err(unreachable(&self.name, "its answer is too long"));
-            }
-        }
-        Ok(bytes)
     }
 
     /// What is added from now on, or behind a cursor, until the connection breaks.

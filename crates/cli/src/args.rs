@@ -372,10 +372,11 @@ pub struct SearchArgs {
     pub look: OutputArgs,
     /// Seconds at most
     #[arg(long, value_name = "SECONDS", default_value_t = 300,
-          value_parser = clap::value_parser!(u64).range(1..))]
+          value_parser = clap::value_parser!(u64).range(1..),
+          conflicts_with_all = ["histogram", "top"])]
     pub timeout: u64,
     /// Say on stderr what the answer took: files, rows, bytes, time
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["histogram", "top"])]
     pub cost: bool,
     /// Output format
     #[arg(long, short, value_name = "FORMAT", default_value = "table")]

@@ -1,6 +1,7 @@
-//! Reading few columns of `events` for filters that test single columns: a text is tested once for
+//! Reading few columns of a table for filters that test single columns: a text is tested once for
 //! a file's dictionary, not once for each row that has it. More may be given than passes: whoever
-//! asks filters again. Which files and rows are read at all, [`crate::table`] says.
+//! asks filters again. Which files and rows are read at all, [`crate::table`] says; [`read`] reads
+//! a file, and [`later`] says what a running plan adds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,6 +32,12 @@ pub(crate) use read::{Scan, Wanting};
 
 /// Of columns that are kept, one row of so many is looked at alone.
 const SPARSE: usize = 64;
+
+/// Where an event stands in the log. Events in a file follow one another: of these it is not read.
+const SEQ: &str = "seq";
+
+/// What nobody thinks of keeping, or of testing text by text.
+const WIDE: &str = "json";
 
 /// What is read of each file, and what is made of it.
 #[derive(Debug)]
@@ -316,12 +323,6 @@ fn with_dictionaries(schema: &SchemaRef, is_meant: impl Fn(&str) -> bool) -> Sch
     };
     Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
 }
-
-/// Where an event stands in the log: rows of a file follow one another, so that it is not read.
-const SEQ: &str = "seq";
-
-/// What nobody thinks of keeping, or of testing text by text.
-const WIDE: &str = "json";
 
 /// Which texts of a dictionary pass.
 struct Known {

@@ -205,11 +205,12 @@ impl Engine {
             }
         };
         let older = if is_last {
-            Some(0)
+            None
         } else {
             self.in_time(self.left_out(&asked, last.as_ref())).await.transpose()?
         };
-        let older = older.unwrap_or(LEFT_OUT_MAX + 1);
+        // Without the time to count them there may be more: the cost says that it is partial.
+        let older = older.unwrap_or(0);
         let left_out = older + newest_first.len().saturating_sub(wanted) as u64;
         newest_first.truncate(wanted);
         newest_first.reverse();

@@ -92,9 +92,14 @@ async fn remote(
             args.scope.limit
         )));
     }
+    if args.timeout > REMOTE_SECONDS_MAX {
+        return Err(Failure::Usage(format!(
+            "--timeout {}: a server searches for at most {REMOTE_SECONDS_MAX} seconds",
+            args.timeout
+        )));
+    }
     let started = Instant::now();
-    let timeout = args.timeout.min(REMOTE_SECONDS_MAX);
-    let found = client(server)?.newest(query, args.scope.limit, timeout).await?;
+    let found = client(server)?.newest(query, args.scope.limit, args.timeout).await?;
     if !found.items.is_empty() {
         show(&found.items, args.output, look, columns)?;
     }

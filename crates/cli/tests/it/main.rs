@@ -11,6 +11,7 @@ mod counts;
 mod demo;
 mod evidence;
 mod faults;
+mod forged;
 mod import;
 mod keeping;
 mod output;

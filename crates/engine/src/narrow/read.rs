@@ -13,7 +13,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::{and_kleene, concat, filter, filter_record_batch};
 use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Result, ScalarValue, Statistics, exec_err};
+use datafusion::common::{Result, ScalarValue, Statistics as Estimates, exec_err};
 use datafusion::config::ConfigOptions;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
@@ -33,7 +33,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, RowSelection};
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
-use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
+use parquet::file::statistics::Statistics;
 
 use super::{Known, Narrow, SEQ, later, set};
 use crate::cache::{Cache, Kept};
@@ -113,8 +114,8 @@ impl DataSource for Scan {
         EquivalenceProperties::new(Arc::clone(self.narrow.schema()))
     }
 
-    fn partition_statistics(&self, _: Option<usize>) -> Result<Arc<Statistics>> {
-        Ok(Arc::new(Statistics::new_unknown(self.narrow.schema())))
+    fn partition_statistics(&self, _: Option<usize>) -> Result<Arc<Estimates>> {
+        Ok(Arc::new(Estimates::new_unknown(self.narrow.schema())))
     }
 
     fn with_fetch(&self, _: Option<usize>) -> Option<Arc<dyn DataSource>> {
@@ -325,7 +326,8 @@ impl File {
             let test = snapshot_physical_expr(Arc::clone(test))?;
             if collect_columns(&test).iter().all(|column| is_known(column.name())) {
                 let here = test.evaluate(&given)?.into_array(given.num_rows())?;
-                passes = and_kleene(&passes, here.as_boolean())?;
+                let Some(here) = here.as_boolean_opt() else { continue };
+                passes = and_kleene(&passes, here)?;
             }
         }
         let passes = passes.iter().map(|passes| passes == Some(true));
@@ -338,6 +340,8 @@ impl File {
         let (mut kept, mut unknown) = (Columns::new(), Vec::new());
         for at in columns.iter().copied() {
             match self.cache.column(path, at) {
+                // Read when the log of the table said something else: `builder` finds out.
+                Some(Kept::Column(column)) if column.len() != self.wanting.count => {}
                 Some(Kept::Column(column)) => drop(kept.insert(at, column)),
                 Some(Kept::TooWide) => {}
                 None => unknown.push(at),
@@ -353,13 +357,6 @@ impl File {
             let parts = batches.iter().filter_map(|rows| rows.column_by_name(self.narrow.name(at)));
             let parts: Vec<&dyn Array> = parts.map(AsRef::as_ref).collect();
             let column = concat(&parts)?;
-            if column.len() != self.wanting.count {
-                return exec_err!(
-                    "{path} has {} rows, and not {} as the log of its table says",
-                    column.len(),
-                    self.wanting.count
-                );
-            }
             kept.extend(self.cache.keep_column(path, at, &column).map(|column| (at, column)));
         }
         Ok(kept)
@@ -391,6 +388,24 @@ impl File {
         self.narrow.given(rows, &self.in_path)
     }
 
+    /// Holds what the log of the table says of the file against what the file says: by that log
+    /// rows are chosen, and told where they stand.
+    fn check(&self, file: &ParquetMetaData) -> Result<()> {
+        let Wanting { count, first, .. } = self.wanting;
+        let rows = file.file_metadata().num_rows();
+        let leaf = first_leaf(file).filter(|_| self.narrow.is_in_order);
+        if usize::try_from(rows) == Ok(count) && leaf.is_none_or(|leaf| leaf == first.cast_signed())
+        {
+            return Ok(());
+        }
+        let path = &self.wanting.file.object_meta.location;
+        let leaf = leaf.unwrap_or_default();
+        exec_err!(
+            "{path} has {rows} rows from leaf {leaf}, and the log of its table says {count} from \
+             {first}: run `whodid verify`"
+        )
+    }
+
     /// Reads these columns.
     async fn builder(
         &self,
@@ -406,9 +421,19 @@ impl File {
             .with_schema(Arc::clone(schema))
             .with_page_index_policy(PageIndexPolicy::Optional);
         let builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await?;
+        self.check(builder.metadata())?;
         let columns = ProjectionMask::roots(builder.parquet_schema(), columns.iter().copied());
         let rows = if self.narrow.is_in_order { BATCH_ROWS } else { WIDE_BATCH_ROWS };
         Ok(builder.with_projection(columns).with_batch_size(rows))
+    }
+}
+
+/// The first leaf in a file, if it says so.
+fn first_leaf(file: &ParquetMetaData) -> Option<i64> {
+    let columns = file.row_groups().first()?.columns();
+    match columns.iter().find(|column| column.column_path().string() == SEQ)?.statistics()? {
+        Statistics::Int64(values) => values.min_opt().copied(),
+        _ => None,
     }
 }
 
