@@ -6,6 +6,9 @@ use serde_json::Value;
 
 use crate::support::Record;
 
+/// What becomes of the statistics of a file.
+type Lie<'a> = &'a dyn Fn(&mut Value);
+
 /// Changes what the log of `events` says of each file, by `change` of its statistics.
 fn forge(record: &Record, change: impl Fn(&mut Value)) {
     let mut forged = 0;
@@ -40,7 +43,7 @@ fn a_table_that_lies_about_its_files_is_found_out() {
         add(&mut said["minValues"]["seq"], 3);
         add(&mut said["maxValues"]["seq"], 3);
     };
-    let lies: [(&str, &dyn Fn(&mut Value)); 3] =
+    let lies: [(&str, Lie<'_>); 3] =
         [("5 rows less", &rows(-5)), ("5 rows more", &rows(5)), ("3 leaves on", &moved)];
     let (mut said, mut harmless) = (0, 0);
     for (lie, change) in lies {
