@@ -5,9 +5,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray};
-use arrow::compute::cast;
-use arrow::datatypes::{ArrowDictionaryKeyType, Int32Type, UInt8Type, UInt16Type};
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Int32Builder, UInt64Array};
+use arrow::compute::{cast, take};
+use arrow::datatypes::{ArrowDictionaryKeyType, DataType, Int32Type, UInt8Type, UInt16Type};
+use arrow::row::{RowConverter, SortField};
 use datafusion::execution::cache::cache_manager::FileMetadataCache;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use quick_cache::Weighter;
@@ -27,6 +28,9 @@ const COLUMNS_MAX: u64 = 256 << 20;
 /// A column that takes more for each row is not kept, beside what each takes that has a few rows.
 const ROW_BYTES_MAX: usize = 8;
 const FEW_BYTES: usize = 4_096;
+
+/// No more values of a column are told apart.
+const DISTINCT_MAX: usize = u16::MAX as usize;
 
 /// So many files of one kind are thought to be asked for.
 const FILES: usize = 1_000;
@@ -135,12 +139,42 @@ impl Cache {
 
 /// A column in little memory; `None` if it takes too much.
 fn narrow(column: &ArrayRef) -> Option<ArrayRef> {
-    let narrow = match column.as_dictionary_opt::<Int32Type>() {
-        Some(texts) => numbered::<UInt8Type>(texts).or_else(|| numbered::<UInt16Type>(texts))?,
-        None => Arc::clone(column),
+    let small = |all: &DictionaryArray<Int32Type>| {
+        numbered::<UInt8Type>(all).or_else(|| numbered::<UInt16Type>(all))
+    };
+    let narrow = match (column.as_dictionary_opt::<Int32Type>(), column.data_type()) {
+        (Some(texts), _) => small(texts)?,
+        (None, DataType::List(_)) => small(&told_apart(column)?)?,
+        _ => Arc::clone(column),
     };
     let is_narrow = narrow.get_array_memory_size() <= ROW_BYTES_MAX * column.len() + FEW_BYTES;
     is_narrow.then_some(narrow)
+}
+
+/// Each value once, and of each row the number of its value; `None` if rows differ so much that
+/// numbers would take more than they spare.
+fn told_apart(column: &ArrayRef) -> Option<DictionaryArray<Int32Type>> {
+    let converter = RowConverter::new(vec![SortField::new(column.data_type().clone())]).ok()?;
+    let rows = converter.convert_columns(&[Arc::clone(column)]).ok()?;
+    let mut numbers = HashMap::new();
+    let mut first_rows = Vec::new();
+    let mut keys = Int32Builder::with_capacity(column.len());
+    for (row, value) in (0_u64..).zip(rows.iter()) {
+        if column.is_null(usize::try_from(row).ok()?) {
+            keys.append_null();
+            continue;
+        }
+        let number = *numbers.entry(value).or_insert_with(|| {
+            first_rows.push(row);
+            first_rows.len() - 1
+        });
+        if number > DISTINCT_MAX {
+            return None;
+        }
+        keys.append_value(i32::try_from(number).ok()?);
+    }
+    let values = take(column, &UInt64Array::from(first_rows), None).ok()?;
+    DictionaryArray::try_new(keys.finish(), values).ok()
 }
 
 /// A dictionary with numbers of another type, if they are enough for it.
@@ -151,4 +185,44 @@ fn numbered<K: ArrowDictionaryKeyType>(texts: &DictionaryArray<Int32Type>) -> Op
     let keys = cast(texts.keys(), &K::DATA_TYPE).ok()?;
     let keys = keys.as_primitive::<K>().clone();
     Some(Arc::new(DictionaryArray::try_new(keys, Arc::clone(texts.values())).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ListBuilder, StringBuilder};
+
+    use super::*;
+
+    fn lists(rows: impl IntoIterator<Item = Option<Vec<String>>>) -> ArrayRef {
+        let mut lists = ListBuilder::new(StringBuilder::new());
+        for row in rows {
+            lists.append_option(row.map(|texts| texts.into_iter().map(Some)));
+        }
+        Arc::new(lists.finish())
+    }
+
+    #[test]
+    fn lists_are_kept_by_their_numbers() {
+        let row = |row: usize| match row % 5 {
+            0 => None,
+            1 => Some(Vec::new()),
+            2 => Some(vec![String::new()]),
+            few => Some((0..few).map(|at| format!("group-{}", (row + at) % 300)).collect()),
+        };
+        let column = lists((0..5_000).map(row));
+        let kept = narrow(&column).unwrap();
+        assert!(matches!(kept.data_type(), DataType::Dictionary(..)), "{}", kept.data_type());
+        assert!(kept.get_array_memory_size() < column.get_array_memory_size() / 4);
+        assert_eq!(&cast(&kept, column.data_type()).unwrap(), &column);
+        assert!(narrow(&lists([])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn lists_that_differ_are_not_kept() {
+        let row = |row: usize| Some(vec![format!("address-{row}")]);
+        for (rows, is_kept) in [(DISTINCT_MAX / 100, true), (DISTINCT_MAX + 2, false)] {
+            let column = lists((0..10 * rows).map(|at| row(at % rows)));
+            assert_eq!(narrow(&column).is_some(), is_kept, "{rows} lists");
+        }
+    }
 }

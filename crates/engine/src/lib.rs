@@ -22,15 +22,16 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::context::{SessionConfig, SessionContext};
-use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{Expr, lit};
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use url::Url;
-use whodid_query::{Field, Query, Segment, Side, Term};
+use whodid_query::{Field, Query, Term};
 use whodid_store::{Original, RowBodies, Rows, Snapshot, Table};
 
+mod bodies;
 mod body;
 mod cache;
 mod cost;
@@ -42,6 +43,7 @@ mod function;
 pub mod history;
 pub mod live;
 mod narrow;
+mod passing;
 mod row;
 mod search;
 pub mod sql;
@@ -62,12 +64,12 @@ pub use search::{Found, LEFT_OUT_MAX, Search};
 pub use status::{ClusterStatus, RawLeaf, waiting};
 pub use values::{Values, has_values};
 
-use body::{BodyTest, words_of};
 use cache::Mark;
 use cost::Meter;
-use filter::{Translator, body_terms, column, text};
-use function::{EventSet, row_test};
-use table::{STORE_URL, SnapshotTable};
+use filter::{column, text};
+use function::EventSet;
+use passing::Passing;
+use table::{STORE_URL, SnapshotTable, events_table_schema, names, table_schema};
 use wanted::Wanted;
 
 /// Events are fetched by id this many at a time.
@@ -76,12 +78,11 @@ const FETCH_MAX: usize = 1_000;
 /// What came in as an event, or why it cannot be given back.
 type Given = Result<(Original, RowBodies), whodid_store::Error>;
 
-/// So many bodies are looked into before anything else of a query is.
-const FEW_BODIES: u64 = 100_000;
-
 /// Answers queries over one snapshot.
 pub struct Engine {
     context: SessionContext,
+    /// That of the context.
+    state: SessionState,
     snapshot: Snapshot,
     cache: Cache,
     completed: Arc<EventSet>,
@@ -112,6 +113,7 @@ impl Engine {
                 context.register_table(table.name(), Arc::new(provider))?;
             }
             let mut engine = Engine {
+                state: context.state(),
                 context,
                 snapshot,
                 cache: cache.clone(),
@@ -197,9 +199,10 @@ impl Engine {
 
     /// The marks on events in some places.
     async fn marks(&self, places: Expr) -> Result<Vec<(String, u64, Mark)>> {
-        let columns = ["cluster", "seq", "twin", "duplicate", "conflict"].map(column);
+        let columns = ["cluster", "seq", "twin", "duplicate", "conflict"];
         let marked = column("twin").is_not_null().and(column("duplicate").eq(lit(false)));
-        let found = self.events().await?.filter(marked.and(places))?.select(columns.to_vec())?;
+        let events = self.table(Table::Events, Wanted::All);
+        let found = self.rows(&events, marked.and(places), &columns).await?;
         let mark = |row: Row| {
             let id = row.id();
             let twin = row.int("twin").unwrap_or_default().cast_unsigned();
@@ -214,12 +217,18 @@ impl Engine {
         table.metered(Arc::clone(&self.meter)).wanting(wanted)
     }
 
-    pub(crate) async fn events(&self) -> Result<DataFrame> {
-        Ok(self.context.table(Table::Events.name()).await?)
+    /// The rows of a table that pass a filter, with these columns.
+    pub(crate) async fn rows(
+        &self,
+        table: &SnapshotTable,
+        filter: Expr,
+        columns: &[&str],
+    ) -> Result<Passing> {
+        Ok(Passing::of(&self.state, table, filter, columns).await?)
     }
 
-    pub(crate) async fn bodies(&self) -> Result<DataFrame> {
-        Ok(self.context.table(Table::Bodies.name()).await?)
+    pub(crate) async fn events(&self) -> Result<DataFrame> {
+        Ok(self.context.table(Table::Events.name()).await?)
     }
 
     /// Whether a later event contradicts this one.
@@ -236,94 +245,6 @@ impl Engine {
         object
     }
 
-    /// Prepares what a query needs besides the rows of `events`.
-    pub(crate) async fn translator(&self, query: &Query, now: i64) -> Result<Translator> {
-        let (completed, contradicted) =
-            (Arc::clone(&self.completed), Arc::clone(&self.contradicted));
-        let mut translator = Translator { now, completed, contradicted, bodies: HashMap::new() };
-        let terms = body_terms(&query.expr);
-        if terms.is_empty() {
-            return Ok(translator);
-        }
-        // Where few bodies can have the words, looking into them is the less work.
-        let is_few = self.has_few_bodies(&terms).await?;
-        let among = if is_few { None } else { self.among(&translator, &query.expr).await? };
-        for term in terms {
-            if let Entry::Vacant(missing) = translator.bodies.entry(term.to_string()) {
-                let found = self.events_with_bodies(term, among.clone()).await?;
-                missing.insert(Arc::new(found));
-            }
-        }
-        Ok(translator)
-    }
-
-    /// Whether the index of words leaves few bodies for each of some terms.
-    async fn has_few_bodies(&self, terms: &[&Term]) -> Result<bool> {
-        for term in terms {
-            let bodies = self.bodies_with_words(term);
-            if bodies.count(&self.context.state(), &[]).await? > FEW_BODIES {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// The bodies that a term can find.
-    fn bodies_with_words(&self, term: &Term) -> SnapshotTable {
-        let (_, path) = body_path(term);
-        self.table(Table::Bodies, Wanted::words(&words_of(path, &term.test)))
-    }
-
-    /// The events among which those are that pass a query, as far as it can be told without
-    /// looking into bodies; `None` if that leaves all of them.
-    async fn among(
-        &self,
-        translator: &Translator,
-        expr: &whodid_query::Expr,
-    ) -> Result<Option<Arc<EventSet>>> {
-        let parts = match expr {
-            whodid_query::Expr::And(parts) => parts.as_slice(),
-            _ => &[],
-        };
-        let bodiless = parts.iter().filter(|part| body_terms(part).is_empty());
-        let filters = bodiless.map(|part| translator.expr(part)).collect::<Result<Vec<_>>>()?;
-        let Some(filter) = filters.into_iter().reduce(Expr::and) else { return Ok(None) };
-        let found = self.events().await?.filter(filter)?;
-        Ok(Some(Arc::new(event_set(found).await?)))
-    }
-
-    /// The events one of whose bodies passes a term, of some or of all.
-    async fn events_with_bodies(
-        &self,
-        term: &Term,
-        among: Option<Arc<EventSet>>,
-    ) -> Result<EventSet> {
-        let bodies = self.bodies_with_words(term);
-        if bodies.count(&self.context.state(), &[]).await? == 0 {
-            return Ok(EventSet::default());
-        }
-        let (side, test) = body_test(term)?;
-        let passes = row_test("body_passes", vec![column("json")], move |columns, row| {
-            let holds = &mut |json: &str| test.holds(json);
-            columns.iter().any(|column| function::any_text(column, row, holds))
-        });
-        let request = column("member").eq(text("requestObject"));
-        let response = column("member").eq(text("responseObject"));
-        let mut filter = match side {
-            Side::Request => request,
-            Side::Response => response,
-            Side::Either => request.or(response),
-        };
-        if let Some(among) = among {
-            if among.is_empty() {
-                return Ok(EventSet::default());
-            }
-            filter = among.expression(column("cluster"), column("seq")).and(filter);
-        }
-        let bodies = self.context.read_table(Arc::new(bodies))?;
-        event_set(bodies.filter(filter.and(passes))?).await
-    }
-
     /// Fetches events with all their columns, in the order asked for.
     ///
     /// # Errors
@@ -331,8 +252,10 @@ impl Engine {
     pub fn fetch<'a>(&'a self, ids: &'a [EventId]) -> BoxFuture<'a, Result<Vec<Row>>> {
         Box::pin(async move {
             let mut found = HashMap::with_capacity(ids.len());
+            let schema = events_table_schema();
+            let columns = names(&schema);
             for share in ids.chunks(FETCH_MAX) {
-                let batches = self.events_of(share)?.collect().await?;
+                let batches = self.events_of(share, &columns).await?;
                 found.extend(Row::all(&batches).map(|row| (row.id(), row)));
             }
             ids.iter()
@@ -342,13 +265,17 @@ impl Engine {
     }
 
     /// The rows of events, read from where they are known to be.
-    pub(crate) fn events_of(&self, ids: &[EventId]) -> Result<DataFrame> {
+    pub(crate) async fn events_of(
+        &self,
+        ids: &[EventId],
+        columns: &[&str],
+    ) -> Result<Vec<RecordBatch>> {
         let mut places: HashMap<String, BTreeSet<u64>> = HashMap::new();
         for id in ids {
             places.entry(id.cluster.clone()).or_default().insert(id.seq);
         }
         let table = self.table(Table::Events, Wanted::Events(places));
-        Ok(self.context.read_table(Arc::new(table))?.filter(one_of(ids))?)
+        Ok(self.rows(&table.by_one(), one_of(ids), columns).await?.collect().await?)
     }
 
     /// Gives back what came in as these events, in the order asked for.
@@ -358,9 +285,12 @@ impl Engine {
     pub fn originals<'a>(&'a self, ids: &'a [EventId]) -> BoxFuture<'a, Result<Vec<Given>>> {
         Box::pin(async move {
             let mut found = HashMap::with_capacity(ids.len());
+            let (events, bodies) = (events_table_schema(), table_schema(Table::Bodies));
             for share in ids.chunks(FETCH_MAX) {
-                let events = self.events_of(share)?.collect().await?;
-                let bodies = self.bodies().await?.filter(one_of(share))?.collect().await?;
+                let events = self.events_of(share, &names(&events)).await?;
+                let table = self.table(Table::Bodies, Wanted::All);
+                let bodies = self.rows(&table, one_of(share), &names(&bodies)).await?;
+                let bodies = bodies.collect().await?;
                 for batch in &events {
                     collect_originals(batch, &bodies, &mut found)?;
                 }
@@ -409,52 +339,6 @@ fn collect_originals(
             .insert(id, rows.original(row).map(|original| (original, rows.bodies(row).to_owned())));
     }
     Ok(())
-}
-
-/// The events of some rows.
-async fn event_set(rows: DataFrame) -> Result<EventSet> {
-    let rows = rows.select(vec![column("cluster"), column("seq")])?;
-    let mut set = EventSet::default();
-    for row in Row::all(&rows.collect().await?) {
-        let id = row.id();
-        set.insert(&id.cluster, id.seq);
-    }
-    Ok(set)
-}
-
-/// For each term about bodies, by its text, the events whose bodies pass.
-pub(crate) type BodyTests = HashMap<String, Arc<EventSet>>;
-
-/// Whose bodies a term is about, and what of them.
-fn body_path(term: &Term) -> (Side, &[Segment]) {
-    match &term.field {
-        Field::Body(side, path) => (*side, path.as_slice()),
-        _ => (Side::Either, &[][..]),
-    }
-}
-
-/// What a term asks of bodies, and of whose.
-fn body_test(term: &Term) -> Result<(Side, BodyTest)> {
-    let (side, path) = body_path(term);
-    let test = BodyTest::new(path, &term.test).map_err(|_| Error::TooManyWords)?;
-    Ok((side, test))
-}
-
-/// The events of rows of `bodies` from memory whose body passes a term.
-pub(crate) fn passing_bodies(term: &Term, cluster: &str, bodies: &RecordBatch) -> Result<EventSet> {
-    let (side, test) = body_test(term)?;
-    let mut set = EventSet::default();
-    for row in Row::all(std::slice::from_ref(bodies)) {
-        let is_of_side = match row.text("member") {
-            Some("requestObject") => side != Side::Response,
-            Some("responseObject") => side != Side::Request,
-            _ => false,
-        };
-        if is_of_side && row.text("json").is_some_and(|json| test.holds(json)) {
-            set.insert(cluster, row.int("seq").unwrap_or_default().cast_unsigned());
-        }
-    }
-    Ok(set)
 }
 
 /// An expression that holds for the rows of some events, and lets files be pruned.

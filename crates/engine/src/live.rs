@@ -16,12 +16,13 @@ use futures::future::BoxFuture;
 use whodid_query::{Known, Query};
 use whodid_store::{Snapshot, Table};
 
+use crate::bodies::{BodyTests, passing_bodies};
 use crate::error::Result;
 use crate::filter::{Translator, body_terms, column, mentions, text};
 use crate::function::EventSet;
 use crate::row::{EventId, Row};
 use crate::table::events_table_schema;
-use crate::{BodyTests, Cache, Engine};
+use crate::{Cache, Engine};
 
 mod feed;
 
@@ -258,7 +259,7 @@ impl Follower {
     fn in_bodies(&self, block: &Block) -> Result<BodyTests> {
         let mut found = BodyTests::new();
         for term in body_terms(&self.query.expr) {
-            let set = crate::passing_bodies(term, &block.cluster, &block.bodies)?;
+            let set = passing_bodies(term, &block.cluster, &block.bodies)?;
             found.insert(term.to_string(), Arc::new(set));
         }
         Ok(found)

@@ -90,8 +90,9 @@ impl Narrow {
             };
             let is_text = |field: &Field| *field.data_type() == DataType::Utf8View;
             let field = file_schema.column_with_name(column).map(|(_, field)| field);
+            let is_list = |field: &Field| matches!(field.data_type(), DataType::List(_));
             // A function of each row is called sooner for those that pass the rest.
-            let is_tested = |field: &Field| is_text(field) || !calls(filter);
+            let is_tested = |field: &Field| is_text(field) || is_list(field) || !calls(filter);
             if column != WIDE && field.is_some_and(is_tested) {
                 by_column.entry(column.to_owned()).or_default().push(filter.clone());
             }
@@ -155,7 +156,8 @@ impl Narrow {
     fn may_be_kept(&self, at: usize) -> bool {
         let field = self.kept_schema.fields().get(at).filter(|field| field.name() != WIDE);
         field.map(|field| field.data_type()).is_some_and(|kind| {
-            matches!(kind, DataType::Dictionary(..) | DataType::Boolean) || kind.is_primitive()
+            let has_values = matches!(kind, DataType::Dictionary(..) | DataType::List(_));
+            has_values || *kind == DataType::Boolean || kind.is_primitive()
         })
     }
 
@@ -352,8 +354,8 @@ fn known_of<'k>(known: &'k mut Option<Known>, texts: &ArrayRef, test: &Test) -> 
 
 impl Known {
     fn new(texts: &ArrayRef, test: &Test) -> Result<Self> {
-        let views = cast(texts, &DataType::Utf8View)?;
-        let all = concat(&[&views, &new_null_array(&DataType::Utf8View, 1)])?;
+        let kind = test.schema.field(0).data_type();
+        let all = concat(&[&cast(texts, kind)?, &new_null_array(kind, 1)])?;
         let mut passes: Vec<bool> = test.of(&all)?.iter().collect();
         let none_passes = passes.pop().unwrap_or_default();
         let mut passing = (0..).zip(&passes).filter(|(_, passes)| **passes).map(|(at, _)| at);

@@ -117,6 +117,11 @@ impl Row {
         column.is_valid(self.row).then_some(column)
     }
 
+    /// Whether it has a column of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.batch.columns.column_by_name(name).is_some()
+    }
+
     /// A text column.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.column::<StringViewArray>(name).map(|column| column.value(self.row))

@@ -1,29 +1,25 @@
 //! Searching: the newest requests that a query finds, one row each. Which event stands for a
-//! request is decided here; what a query means is [`crate::filter`]'s.
+//! request is decided in [`requests`]; what a query means is [`crate::filter`]'s.
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
-use datafusion::dataframe::DataFrame;
-use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{Expr, lit};
-use datafusion::optimizer::optimize_projections::OptimizeProjections;
-use datafusion::optimizer::push_down_filter::PushDownFilter;
-use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
-use datafusion::physical_optimizer::ensure_requirements::EnsureRequirements;
 use futures::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
-use whodid_event::Stage;
 use whodid_query::{Known, Query};
 use whodid_store::{DataFile, Snapshot, Table};
 
 use crate::error::Result;
 use crate::filter::{column, instant, mentions, text};
+use crate::passing::{Passing, simplified};
 use crate::row::{EventId, Row, columns_of};
-use crate::table::events_table_schema;
+use crate::table::{Chosen, SnapshotTable, events_table_schema, names};
 use crate::wanted::Wanted;
 use crate::{Engine, FETCH_MAX};
+
+mod requests;
+
+use requests::{REQUEST_COLUMNS, STAGE_COLUMNS, Seen};
 
 /// Of the matches that are not given, so many are counted: that there are more is said, how many
 /// would take looking at all of them.
@@ -36,7 +32,7 @@ const PAGE_ROWS: usize = 16_384;
 const FEW_ROWS: u64 = 65_536;
 
 /// So many columns are read of all rows sooner than of those that passed.
-const NARROW_COLUMNS: usize = 5;
+const NARROW_COLUMNS: usize = 6;
 
 /// What to look for.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,18 +55,6 @@ pub struct Found {
     pub left_out: u64,
 }
 
-/// What makes two events stages of one request. An audit ID alone does not: it is what the client
-/// wrote.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Request {
-    cluster: String,
-    audit_id: Option<String>,
-    received: Option<i64>,
-    username: Option<String>,
-    verb: Option<String>,
-    uri: Option<String>,
-}
-
 /// An event that passed, with the columns that were asked for.
 struct Match {
     id: EventId,
@@ -81,53 +65,21 @@ struct Match {
 /// Where an event is, and in which order it comes.
 const PLACE_COLUMNS: [&str; 3] = ["cluster", "seq", "time"];
 
-/// What tells which request an event belongs to.
-const REQUEST_COLUMNS: [&str; 7] = [
-    "stage",
-    "audit_id",
-    "audit_id_text",
-    "request_received_timestamp",
-    "username",
-    "verb",
-    "request_uri",
-];
-
 impl Match {
     fn of(row: Row) -> Self {
         Match { id: row.id(), time: row.instant("time").unwrap_or_default(), row }
     }
-
-    fn stage(&self) -> Option<Stage> {
-        self.row.text("stage").and_then(Stage::from_name)
-    }
-
-    fn request(&self) -> Request {
-        let own = |name: &str| self.row.text(name).map(str::to_owned);
-        Request {
-            cluster: self.id.cluster.clone(),
-            audit_id: self.row.audit_id(),
-            received: self.row.instant("request_received_timestamp"),
-            username: own("username"),
-            verb: own("verb"),
-            uri: own("request_uri"),
-        }
-    }
-
-    /// Whether a later stage of the same request may follow.
-    fn may_go_on(&self) -> bool {
-        matches!(self.stage(), Some(Stage::RequestReceived | Stage::ResponseStarted))
-            && self.row.audit_id().is_some()
-    }
 }
 
 /// What is looked for, and among which rows.
-struct Asked {
-    base: DataFrame,
+struct Asked<'a> {
+    table: SnapshotTable,
     filter: Expr,
+    chosen: Chosen,
     /// Whether these rows are so few that all of them are looked at, and all columns at once.
     is_few: bool,
     /// Those that matches need.
-    columns: Vec<Expr>,
+    columns: Vec<&'a str>,
 }
 
 impl Engine {
@@ -158,7 +110,7 @@ impl Engine {
         Box::pin(async move {
             let schema = events_table_schema();
             let columns: Vec<&str> = match fields {
-                [] => schema.fields().iter().map(|field| field.name().as_str()).collect(),
+                [] => names(&schema),
                 fields => fields.iter().flat_map(|field| columns_of(field)).collect(),
             };
             self.find(search, &columns, |found| found.row).await
@@ -174,7 +126,7 @@ impl Engine {
     ) -> Result<(Vec<T>, u64)> {
         let by_request = !mentions(&search.query.expr, Known::Stage);
         let asked = self.in_time(self.asked(search, columns, by_request)).await.transpose()?;
-        let Some(asked) = asked.flatten() else { return Ok((Vec::new(), 0)) };
+        let Some(mut asked) = asked.flatten() else { return Ok((Vec::new(), 0)) };
         let wanted = if search.limit == 0 { usize::MAX } else { search.limit };
         let mut newest_first = Vec::new();
         let mut seen = Seen::default();
@@ -185,7 +137,7 @@ impl Engine {
         let is_last = loop {
             let missing = wanted - newest_first.len();
             let filter = windows.filter();
-            let page = self.page(&asked, &filter, last.as_ref(), missing);
+            let page = self.page(&asked, filter, last.as_ref(), missing);
             let Some(page) = self.in_time(page).await.transpose()? else { break true };
             in_window += page.matches.len();
             let is_over = page.matches.len() < page.limit;
@@ -199,6 +151,9 @@ impl Engine {
             } else {
                 page.matches
             };
+            if seen.is_crowded() {
+                asked.read_also(&REQUEST_COLUMNS);
+            }
             newest_first.extend(matches.into_iter().map(keep));
             if is_last || newest_first.len() >= wanted {
                 break is_last;
@@ -229,58 +184,57 @@ impl Engine {
     }
 
     /// `None` if no row can pass.
-    async fn asked(
+    async fn asked<'a>(
         &self,
         search: &Search,
-        columns: &[&str],
+        columns: &[&'a str],
         by_request: bool,
-    ) -> Result<Option<Asked>> {
+    ) -> Result<Option<Asked<'a>>> {
         let translator = self.translator(&search.query, search.now).await?;
         let mut filter = translator.expr(&search.query.expr)?;
         if !mentions(&search.query.expr, Known::Duplicate) {
             filter = filter.and(translator.is_first());
         }
         let places = Wanted::by_query(&search.query.expr, &translator);
-        let all = Wanted::Every(vec![places.clone(), Wanted::by_filters([&filter])]);
-        let events = self.table(Table::Events, all);
-        let count = events.count(&self.context.state(), std::slice::from_ref(&filter)).await?;
-        if count == 0 {
+        let table = self.table(Table::Events, places);
+        let filter = simplified(&self.state, &table, filter)?;
+        let chosen = table.choose(&self.state, std::slice::from_ref(&filter)).await?;
+        if chosen.rows == 0 {
             return Ok(None);
         }
-        let is_few = count <= FEW_ROWS;
-        let base = self.table(Table::Events, places);
-        let base = self.context.read_table(Arc::new(base))?;
-        let request = if by_request { &REQUEST_COLUMNS[..] } else { &[] };
+        let is_few = chosen.rows <= FEW_ROWS;
+        let table = if is_few { table.by_one() } else { table };
+        let request = if by_request { &STAGE_COLUMNS[..] } else { &[] };
         let columns: BTreeSet<&str> =
             [&PLACE_COLUMNS, request, columns].into_iter().flatten().copied().collect();
-        let columns = columns.into_iter().map(column).collect();
-        Ok(Some(Asked { base, filter, is_few, columns }))
+        let columns = columns.into_iter().collect();
+        Ok(Some(Asked { table, filter, chosen, is_few, columns }))
     }
 
     /// The newest matches behind the last one seen, within a window.
     async fn page(
         &self,
-        asked: &Asked,
-        window: &Expr,
+        asked: &Asked<'_>,
+        window: Option<Expr>,
         last: Option<&(i64, EventId)>,
         wanted: usize,
     ) -> Result<Page> {
         // A few more than wanted: some will turn out to be stages of one request.
         let limit = wanted.saturating_add(wanted / 4 + 16).min(PAGE_ROWS);
         let at_once = asked.is_few || asked.columns.len() <= NARROW_COLUMNS;
-        let columns =
-            if at_once { asked.columns.clone() } else { PLACE_COLUMNS.map(column).to_vec() };
-        let found = asked
-            .matches(last)?
-            .filter(window.clone())?
-            .select(columns)?
-            .sort(vec![
-                column("time").sort(false, false),
-                column("cluster").sort(true, false),
-                column("seq").sort(false, false),
-            ])?
-            .limit(0, Some(limit))?;
-        let found = if asked.is_few { few(found) } else { found }.collect().await?;
+        let columns = if at_once { &asked.columns } else { &PLACE_COLUMNS[..] };
+        let found = match (last, window) {
+            (None, None) => {
+                let (filter, chosen) = (asked.filter.clone(), asked.chosen.clone());
+                Passing::chosen(&self.state, &asked.table, chosen, filter, columns)?
+            }
+            (last, window) => {
+                let matches = asked.matches(last);
+                let matches = window.into_iter().fold(matches, Expr::and);
+                self.rows(&asked.table, matches, columns).await?
+            }
+        };
+        let found = found.newest(limit)?.collect().await?;
         if at_once {
             return Ok(Page { matches: Row::all(&found).map(Match::of).collect(), limit });
         }
@@ -288,104 +242,42 @@ impl Engine {
         // Columns of texts only of those that were found.
         let mut matches = HashMap::with_capacity(ids.len());
         for share in ids.chunks(FETCH_MAX) {
-            let rows = self.events_of(share)?.select(asked.columns.clone())?.collect().await?;
+            let rows = self.events_of(share, &asked.columns).await?;
             matches.extend(Row::all(&rows).map(|row| (row.id(), Match::of(row))));
         }
         let matches = ids.iter().filter_map(|id| matches.remove(id)).collect();
         Ok(Page { matches, limit })
     }
 
-    async fn left_out(&self, asked: &Asked, last: Option<&(i64, EventId)>) -> Result<u64> {
+    async fn left_out(&self, asked: &Asked<'_>, last: Option<&(i64, EventId)>) -> Result<u64> {
         if last.is_none() {
             return Ok(0);
         }
-        let most = usize::try_from(LEFT_OUT_MAX).unwrap_or(usize::MAX).saturating_add(1);
-        let matches = asked.matches(last)?.select(vec![column("seq")])?;
-        Ok(matches.limit(0, Some(most))?.count().await? as u64)
-    }
-
-    /// Leaves of each request the last stage that is known of it, whether or not that stage
-    /// passes too: what a request came to is not known from its beginning.
-    async fn one_each(&self, matches: Vec<Match>, seen: &mut Seen) -> Result<Vec<Match>> {
-        let last_stages = self.last_stages(&matches).await?;
-        let mut kept = Vec::with_capacity(matches.len());
-        for found in matches {
-            let (request, stage) = (found.request(), found.stage());
-            if found.may_go_on() && last_stages.get(&request).copied() > stage {
-                continue;
-            }
-            // Two events of one stage are two versions of what happened: both stay.
-            if seen.is_new(request, stage) {
-                kept.push(found);
-            }
-        }
-        Ok(kept)
-    }
-
-    /// The last stage known of each request that may have gone on.
-    async fn last_stages(&self, matches: &[Match]) -> Result<HashMap<Request, Stage>> {
-        let mut stages = HashMap::new();
-        let open: Vec<&Match> = matches.iter().filter(|found| found.may_go_on()).collect();
-        for share in open.chunks(FETCH_MAX) {
-            let ids = share.iter().map(|found| match found.row.bytes("audit_id") {
-                Some(bytes) => {
-                    let id = datafusion::common::ScalarValue::Binary(Some(bytes.to_vec()));
-                    (Some(lit(id)), None)
-                }
-                None => (None, found.row.audit_id().as_deref().map(text)),
-            });
-            let (uuids, texts): (Vec<_>, Vec<_>) = ids.unzip();
-            let has_id = column("audit_id")
-                .in_list(uuids.into_iter().flatten().collect(), false)
-                .or(column("audit_id_text").in_list(texts.into_iter().flatten().collect(), false));
-            let later = column("stage").not_eq(text("RequestReceived"));
-            let columns = PLACE_COLUMNS.iter().chain(&REQUEST_COLUMNS);
-            let found = self
-                .events()
-                .await?
-                .filter(has_id.and(later))?
-                .select(columns.map(|name| column(name)).collect::<Vec<_>>())?;
-            for found in Row::all(&found.collect().await?).map(Match::of) {
-                let Some(stage) = found.stage() else { continue };
-                let last = stages.entry(found.request()).or_insert(stage);
-                *last = stage.max(*last);
-            }
-        }
-        Ok(stages)
+        let most = usize::try_from(LEFT_OUT_MAX).unwrap_or(usize::MAX);
+        let matches = self.rows(&asked.table, asked.matches(last), &["seq"]).await?;
+        Ok(matches.count(most).await?.min(most.saturating_add(1)) as u64)
     }
 }
 
-impl Asked {
-    /// The matches behind the last one seen.
-    fn matches(&self, last: Option<&(i64, EventId)>) -> Result<DataFrame> {
-        let matches = self.base.clone().filter(self.filter.clone())?;
-        let Some((time, id)) = last else { return Ok(matches) };
+impl Asked<'_> {
+    /// From now on matches have these columns, too.
+    fn read_also(&mut self, columns: &[&'static str]) {
+        let columns: BTreeSet<_> = self.columns.iter().chain(columns).copied().collect();
+        self.columns = columns.into_iter().collect();
+    }
+
+    /// What holds for the matches behind the last one seen.
+    fn matches(&self, last: Option<&(i64, EventId)>) -> Expr {
+        let matches = self.filter.clone();
+        let Some((time, id)) = last else { return matches };
         let same = column("time").eq(instant(*time));
         let behind = column("cluster").gt(text(&id.cluster)).or(column("cluster")
             .eq(text(&id.cluster))
             .and(column("seq").lt(lit(id.seq.cast_signed()))));
         // Said twice, as the first alone lets files be pruned.
         let older = column("time").lt(instant(*time)).or(same.and(behind));
-        Ok(matches.filter(column("time").lt_eq(instant(*time)))?.filter(older)?)
+        matches.and(column("time").lt_eq(instant(*time))).and(older)
     }
-}
-
-/// A plan for few rows: they are not shared out, as handing them over takes longer than looking at
-/// them, and only what a search can gain from is thought about.
-fn few(frame: DataFrame) -> DataFrame {
-    let (state, plan) = frame.into_parts();
-    let mut state = SessionStateBuilder::new_from_existing(state)
-        .with_optimizer_rules(vec![
-            Arc::new(SimplifyExpressions::new()),
-            Arc::new(PushDownFilter::new()),
-            Arc::new(OptimizeProjections::new()),
-        ])
-        .with_physical_optimizer_rules(vec![Arc::new(EnsureRequirements::new())])
-        .build();
-    let options = state.config_mut().options_mut();
-    options.execution.target_partitions = 1;
-    options.optimizer.max_passes = 1;
-    DataFrame::new(state, plan)
 }
 
 /// Spans of time, the newest first: whoever wants few rows of many finds them in the first. How
@@ -446,10 +338,11 @@ impl Windows {
         self.files.iter().map(share).fold(0, u64::saturating_add)
     }
 
-    fn filter(&self) -> Expr {
+    /// `None` if it has everything.
+    fn filter(&self) -> Option<Expr> {
         let from = self.from.map(|from| column("time").gt_eq(instant(from)));
         let until = self.until.map(|until| column("time").lt(instant(until)));
-        from.into_iter().chain(until).reduce(Expr::and).unwrap_or(lit(true))
+        from.into_iter().chain(until).reduce(Expr::and)
     }
 
     /// Moves to the window before, in which the missing ones are expected twice; `false` if there
@@ -470,22 +363,4 @@ impl Windows {
 struct Page {
     matches: Vec<Match>,
     limit: usize,
-}
-
-/// The requests that have their row already.
-#[derive(Default)]
-struct Seen(HashMap<Request, Option<Stage>>);
-
-impl Seen {
-    /// Newest first, the first event of a request is that of its last stage; another of the same
-    /// stage is no repetition.
-    fn is_new(&mut self, request: Request, stage: Option<Stage>) -> bool {
-        match self.0.entry(request) {
-            Entry::Occupied(known) => *known.get() == stage,
-            Entry::Vacant(new) => {
-                new.insert(stage);
-                true
-            }
-        }
-    }
 }

@@ -45,6 +45,15 @@ use crate::wanted::Wanted;
 /// Where the session finds the snapshot's object store.
 pub(crate) const STORE_URL: &str = "whodid://record";
 
+/// What is read of a table for some filters.
+#[derive(Clone)]
+pub(crate) struct Chosen {
+    files: Vec<Wanting>,
+    predicate: Option<Arc<dyn PhysicalExpr>>,
+    /// How many rows that is at most; those in memory are.
+    pub(crate) rows: u64,
+}
+
 /// One of the two tables, as a snapshot sees it.
 pub(crate) struct SnapshotTable {
     table: Table,
@@ -53,12 +62,15 @@ pub(crate) struct SnapshotTable {
     schema: SchemaRef,
     wanted: Wanted,
     meter: Arc<Meter>,
+    /// Whether one thread reads it.
+    is_by_one: bool,
 }
 
 impl SnapshotTable {
     pub(crate) fn new(table: Table, snapshot: Snapshot, cache: Cache) -> Self {
         let (schema, wanted) = (table_schema(table), Wanted::All);
-        SnapshotTable { table, snapshot, cache, schema, wanted, meter: Arc::default() }
+        let meter = Arc::default();
+        SnapshotTable { table, snapshot, cache, schema, wanted, meter, is_by_one: false }
     }
 
     /// What it takes to read it is counted here.
@@ -71,20 +83,73 @@ impl SnapshotTable {
         SnapshotTable { wanted, ..self }
     }
 
-    /// How many rows there are at most of those that are wanted and pass some filters; those in
-    /// memory are.
-    pub(crate) async fn count(&self, state: &dyn Session, filters: &[Expr]) -> Result<u64> {
+    /// Read by one thread: handing few rows over takes longer than looking at them.
+    pub(crate) fn by_one(self) -> Self {
+        SnapshotTable { is_by_one: true, ..self }
+    }
+
+    /// The rows that are wanted and can pass some filters.
+    fn wanted(&self, filters: &[Expr]) -> Wanted {
+        match self.table {
+            Table::Events => Wanted::Every(vec![self.wanted.clone(), Wanted::by_filters(filters)]),
+            Table::Bodies => self.wanted.clone(),
+        }
+    }
+
+    /// What has to be read for some filters.
+    pub(crate) async fn choose(&self, state: &dyn Session, filters: &[Expr]) -> Result<Chosen> {
         let in_memory = self.snapshot.chunks().map(|(_, chunk)| match self.table {
             Table::Events => chunk.events.num_rows() as u64,
             Table::Bodies => chunk.bodies.num_rows() as u64,
         });
-        let mut count = in_memory.sum();
+        let mut rows = in_memory.sum();
         let predicate = self.predicate(state, filters)?;
+        let wanted = self.wanted(filters);
+        let mut files = Vec::new();
         for file in self.live_files(predicate.as_ref())? {
-            let rows = self.rows(file, &self.wanted).await?;
-            count += rows.map_or(file.stats.rows, |rows| rows.row_count() as u64);
+            let Some(wanting) = self.wanting_of(file, &wanted).await? else { continue };
+            rows += wanting.rows_max() as u64;
+            files.push(wanting);
         }
-        Ok(count)
+        Ok(Chosen { files, predicate, rows })
+    }
+
+    /// The rows that were chosen for some filters, and maybe others.
+    pub(crate) fn read(
+        &self,
+        state: &dyn Session,
+        Chosen { files, predicate, .. }: Chosen,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        for wanting in &files {
+            self.meter.looks_at(wanting.file.path().as_ref(), wanting.rows_max() as u64);
+        }
+        let mut inputs = Vec::new();
+        if !files.is_empty() {
+            let partitions_max =
+                if self.is_by_one { 1 } else { state.config().target_partitions() };
+            let is_wide = self.is_wide(projection, filters);
+            let is_late = is_wide || self.table == Table::Bodies;
+            let narrow = if is_wide {
+                None
+            } else {
+                let of = (self.table, &file_schema(self.table));
+                Narrow::new(state, of, self.given(projection)?, filters)?
+            };
+            inputs.push(match narrow {
+                Some(narrow) => self.scan_narrow(&files, narrow, partitions_max),
+                None => self.scan_files(&files, predicate, projection, is_late, partitions_max)?,
+            });
+        }
+        if self.snapshot.chunks().next().is_some() {
+            inputs.push(self.scan_memory(projection)?);
+        }
+        match inputs.len() {
+            0 => Ok(Arc::new(EmptyExec::new(self.given(projection)?))),
+            1 => Ok(inputs.swap_remove(0)),
+            _ => UnionExec::try_new(inputs),
+        }
     }
 
     /// Whether so much is read that columns are read of the rows only that pass the filters. For a
@@ -206,7 +271,7 @@ impl SnapshotTable {
     }
 
     /// A file as DataFusion reads it; `None` if none of its rows are wanted.
-    async fn partitioned(&self, file: &DataFile, wanted: &Wanted) -> Result<Option<Wanting>> {
+    async fn wanting_of(&self, file: &DataFile, wanted: &Wanted) -> Result<Option<Wanting>> {
         let path = format!("{}/{}", self.table.name(), file.path);
         let partitioned = PartitionedFile::new(path, file.bytes)
             .with_partition_values(vec![
@@ -264,7 +329,12 @@ pub(crate) fn events_table_schema() -> SchemaRef {
     table_schema(Table::Events)
 }
 
-fn table_schema(table: Table) -> SchemaRef {
+/// What columns are called.
+pub(crate) fn names(schema: &Schema) -> Vec<&str> {
+    schema.fields().iter().map(|field| field.name().as_str()).collect()
+}
+
+pub(crate) fn table_schema(table: Table) -> SchemaRef {
     let file_schema = file_schema(table);
     let fields = file_schema.fields().iter().cloned().chain(partitions());
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
@@ -333,42 +403,8 @@ impl TableProvider for SnapshotTable {
         filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let predicate = self.predicate(state, filters)?;
-        let wanted = match self.table {
-            Table::Events => Wanted::Every(vec![self.wanted.clone(), Wanted::by_filters(filters)]),
-            Table::Bodies => self.wanted.clone(),
-        };
-        let mut files = Vec::new();
-        for file in self.live_files(predicate.as_ref())? {
-            let Some(wanting) = self.partitioned(file, &wanted).await? else { continue };
-            let rows = wanting.rows.as_ref().map(|rows| rows.row_count() as u64);
-            self.meter.looks_at(&file.path, rows.unwrap_or(file.stats.rows));
-            files.push(wanting);
-        }
-        let mut inputs = Vec::new();
-        if !files.is_empty() {
-            let partitions_max = state.config().target_partitions();
-            let is_wide = self.is_wide(projection, filters);
-            let is_late = is_wide || self.table == Table::Bodies;
-            let narrow = if is_wide {
-                None
-            } else {
-                let of = (self.table, &file_schema(self.table));
-                Narrow::new(state, of, self.given(projection)?, filters)?
-            };
-            inputs.push(match narrow {
-                Some(narrow) => self.scan_narrow(&files, narrow, partitions_max),
-                None => self.scan_files(&files, predicate, projection, is_late, partitions_max)?,
-            });
-        }
-        if self.snapshot.chunks().next().is_some() {
-            inputs.push(self.scan_memory(projection)?);
-        }
-        match inputs.len() {
-            0 => Ok(Arc::new(EmptyExec::new(self.given(projection)?))),
-            1 => Ok(inputs.swap_remove(0)),
-            _ => UnionExec::try_new(inputs),
-        }
+        let chosen = self.choose(state, filters).await?;
+        self.read(state, chosen, projection, filters)
     }
 }
 

@@ -7,7 +7,8 @@ use std::future::ready;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions,
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, Int64Array, RecordBatch,
+    RecordBatchOptions,
 };
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{and_kleene, concat, filter, filter_record_batch};
@@ -59,6 +60,13 @@ pub(crate) struct Wanting {
     pub(crate) count: usize,
     /// The leaf of the first; the others follow one after another.
     pub(crate) first: u64,
+}
+
+impl Wanting {
+    /// How many rows are wanted at most.
+    pub(crate) fn rows_max(&self) -> usize {
+        self.rows.as_ref().map_or(self.count, RowSelection::row_count)
+    }
 }
 
 /// Files in shares, each of which is read by one thread.
@@ -189,13 +197,43 @@ impl File {
             let rows = self.given(&self.beside(&kept, &passes)?);
             return Ok(stream::once(ready(rows)).boxed());
         }
-        let rows =
-            if self.narrow.is_in_order && !is_few(&passes) { wanted } else { passes.clone() };
+        let left = || self.narrow.tests_beside(&tested);
+        let is_few = is_few(&passes);
+        let passes =
+            if is_few { self.tested_first(passes, &missing, left()).await? } else { passes };
+        let rows = if self.narrow.is_in_order && !is_few { wanted } else { passes.clone() };
+        if passes.count_set_bits() == 0 {
+            return Ok(stream::empty().boxed());
+        }
         let beside = self.beside(&kept, &rows)?;
         let passes = BooleanArray::new(passes, None);
         let passes = filter(&passes, &BooleanArray::new(rows.clone(), None))?;
-        let left = self.narrow.tests_beside(&tested);
+        let left = left();
         self.read(&missing, rows, beside, passes.as_boolean().values().clone(), left).await
+    }
+
+    /// Those of few rows that pass the tests that are left, if columns are missing for more than
+    /// these: most rows that an index gives are no match.
+    async fn tested_first(
+        &self,
+        rows: BooleanBuffer,
+        missing: &[usize],
+        mut left: Vec<(usize, Option<Known>)>,
+    ) -> Result<BooleanBuffer> {
+        let (tested, others): (Vec<usize>, Vec<usize>) =
+            missing.iter().partition(|at| self.narrow.tested.contains(at));
+        if tested.is_empty() || others.is_empty() {
+            return Ok(rows);
+        }
+        let builder = self.builder(&tested, &self.narrow.file_schema).await?;
+        let of_rows = RowSelection::from_boolean_buffer(rows.clone());
+        let mut batches = builder.with_row_selection(of_rows).build()?;
+        let mut passes = BooleanBufferBuilder::new(rows.count_set_bits());
+        while let Some(batch) = batches.try_next().await? {
+            let all = BooleanBuffer::new_set(batch.num_rows());
+            passes.append_buffer(&self.narrow.passing(&batch, all, &mut left)?);
+        }
+        Ok(set(rows.len(), rows.set_indices().zip(&passes.finish())))
     }
 
     /// The rows that may be wanted.
@@ -447,7 +485,7 @@ fn mask(rows: &RowSelection, count: usize) -> BooleanBuffer {
     if let Some(mask) = rows.as_mask().filter(|mask| mask.len() == count) {
         return mask.clone();
     }
-    let mut mask = arrow::array::BooleanBufferBuilder::new(count);
+    let mut mask = BooleanBufferBuilder::new(count);
     for run in rows.iter() {
         mask.append_n(run.row_count, !run.skip);
     }
