@@ -7,7 +7,7 @@ use datafusion::logical_expr::{Expr, lit};
 use futures::future::BoxFuture;
 use tokio::time::{Instant, timeout_at};
 use whodid_query::{Known, Query};
-use whodid_store::{DataFile, Snapshot, Table};
+use whodid_store::Table;
 
 use crate::error::Result;
 use crate::filter::{column, instant, mentions, text};
@@ -18,8 +18,10 @@ use crate::wanted::Wanted;
 use crate::{Engine, FETCH_MAX};
 
 mod requests;
+mod windows;
 
 use requests::{REQUEST_COLUMNS, STAGE_COLUMNS, Seen};
+use windows::Windows;
 
 /// Of the matches that are not given, so many are counted: that there are more is said, how many
 /// would take looking at all of them.
@@ -133,19 +135,17 @@ impl Engine {
         let mut last: Option<(i64, EventId)> = None;
         let mut windows =
             if asked.is_few { Windows::all() } else { Windows::new(self.snapshot(), wanted) };
-        let mut in_window = 0;
         let is_last = loop {
             let missing = wanted - newest_first.len();
             let filter = windows.filter();
             let page = self.page(&asked, filter, last.as_ref(), missing);
             let Some(page) = self.in_time(page).await.transpose()? else { break true };
-            in_window += page.matches.len();
-            let is_over = page.matches.len() < page.limit;
-            let is_last = is_over && !windows.go_on(in_window, missing);
-            if is_over {
-                in_window = 0;
-            }
             last = page.matches.last().map(|found| (found.time, found.id.clone())).or(last);
+            let is_over = page.matches.len() < page.limit;
+            if let (false, Some((time, _))) = (is_over, &last) {
+                windows.go_on_behind(*time);
+            }
+            let is_last = is_over && !windows.go_on(page.matches.len(), missing);
             let matches = if by_request {
                 self.one_each(page.matches, &mut seen).await?
             } else {
@@ -277,86 +277,6 @@ impl Asked<'_> {
         // Said twice, as the first alone lets files be pruned.
         let older = column("time").lt(instant(*time)).or(same.and(behind));
         matches.and(column("time").lt_eq(instant(*time))).and(older)
-    }
-}
-
-/// Spans of time, the newest first: whoever wants few rows of many finds them in the first. How
-/// many events the next one has follows from how many were found in the one before; after nothing,
-/// it has all.
-struct Windows {
-    /// The times of the events in each file, and how many there are.
-    files: Vec<(i64, i64, u64)>,
-    from: Option<i64>,
-    until: Option<i64>,
-    rows: u64,
-}
-
-impl Windows {
-    /// About a page of a file: less is not read faster.
-    const FIRST_ROWS: u64 = 20_000;
-    /// The first has so many events for each that is wanted.
-    const FIRST_SHARE: u64 = 16;
-
-    /// One that has everything.
-    fn all() -> Self {
-        Windows { files: Vec::new(), from: None, until: None, rows: u64::MAX }
-    }
-
-    fn new(snapshot: &Snapshot, wanted: usize) -> Self {
-        let times = |file: &DataFile| Some((file.stats.time?, file.stats.rows));
-        let files = snapshot.files(Table::Events).iter().filter_map(times);
-        let files = files.map(|((first, last), rows)| (first, last, rows)).collect();
-        let rows = (wanted as u64).saturating_mul(Self::FIRST_SHARE).max(Self::FIRST_ROWS);
-        let mut windows = Windows { files, from: None, until: None, rows };
-        windows.from = windows.begin();
-        windows
-    }
-
-    /// When about so many rows lie before the end; `None` if that is all of them.
-    fn begin(&self) -> Option<i64> {
-        let first = self.files.iter().map(|(first, ..)| *first).min()?;
-        let last = self.files.iter().map(|(_, last, _)| *last).max()?;
-        let (mut low, mut high) = (first, self.until.unwrap_or(last).min(last));
-        if self.rows_since(low) <= self.rows {
-            return None;
-        }
-        while high.saturating_sub(low) > 1_000 {
-            let middle = low.midpoint(high);
-            if self.rows_since(middle) > self.rows { low = middle } else { high = middle }
-        }
-        Some(low)
-    }
-
-    /// About how many rows lie between a time and the end, as if each file had them evenly.
-    fn rows_since(&self, time: i64) -> u64 {
-        let until = self.until.unwrap_or(i64::MAX);
-        let share = |(first, last, rows): &(i64, i64, u64)| {
-            let span = i128::from(*last) - i128::from(*first) + 1;
-            let common = i128::from(until.min(*last)) - i128::from(time.max(*first)) + 1;
-            u64::try_from(i128::from(*rows) * common.max(0) / span).unwrap_or(u64::MAX)
-        };
-        self.files.iter().map(share).fold(0, u64::saturating_add)
-    }
-
-    /// `None` if it has everything.
-    fn filter(&self) -> Option<Expr> {
-        let from = self.from.map(|from| column("time").gt_eq(instant(from)));
-        let until = self.until.map(|until| column("time").lt(instant(until)));
-        from.into_iter().chain(until).reduce(Expr::and)
-    }
-
-    /// Moves to the window before, in which the missing ones are expected twice; `false` if there
-    /// is none. More than a few pages would be looked at again and again.
-    fn go_on(&mut self, found: usize, missing: usize) -> bool {
-        let Some(from) = self.from else { return false };
-        let (found, missing) = (found as u64, missing.min(PAGE_ROWS) as u64);
-        self.rows = match self.rows.saturating_mul(missing.saturating_mul(2)).checked_div(found) {
-            None => u64::MAX,
-            Some(rows) => rows.max(Self::FIRST_ROWS),
-        };
-        self.until = Some(from);
-        self.from = self.begin();
-        true
     }
 }
 

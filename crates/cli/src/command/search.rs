@@ -1,5 +1,6 @@
 //! `whodid search`: the requests a query finds, one row each, oldest first.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -138,7 +139,9 @@ pub async fn list(
 ) -> Result<(), Failure> {
     match format {
         ListFormat::Raw => raw(engine, ids).await,
-        ListFormat::Jsonl | ListFormat::Csv | ListFormat::Name => {
+        // All of it is known.
+        ListFormat::Name => Ok(print(&ids.iter().map(name).collect::<String>())?),
+        ListFormat::Jsonl | ListFormat::Csv => {
             let mut look = look.clone();
             for share in ids.chunks(SHARE) {
                 show(&events(engine, share).await?, format, &look, columns)?;
@@ -169,7 +172,7 @@ fn show(
         }
         ListFormat::Name => {
             let ids = events.iter().filter_map(|event| event.get("id")?.as_str());
-            ids.map(|id| format!("event/{id}\n")).collect()
+            ids.map(name).collect()
         }
         ListFormat::Csv => {
             let titles = look.has_headers.then(|| csv::line(CSV_COLUMNS));
@@ -177,6 +180,11 @@ fn show(
         }
     };
     Ok(print(&text)?)
+}
+
+/// How `-o name` names an event.
+fn name(id: impl Display) -> String {
+    format!("event/{id}\n")
 }
 
 async fn events(engine: &Engine, ids: &[EventId]) -> Result<Vec<Event>, Failure> {

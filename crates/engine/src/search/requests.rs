@@ -180,20 +180,21 @@ impl Engine {
     /// The last stage known of each request that may have gone on.
     async fn last_stages(&self, open: &[&Match]) -> Result<HashMap<Request, Stage>> {
         let mut stages = HashMap::new();
-        for share in open.chunks(FETCH_MAX) {
-            for found in Row::all(&self.later_stages(share).await?).map(Match::of) {
-                let Some(stage) = found.stage() else { continue };
-                let last = stages.entry(found.request()).or_insert(stage);
-                *last = stage.max(*last);
-            }
+        if open.is_empty() {
+            return Ok(stages);
+        }
+        for found in Row::all(&self.later_stages(open).await?).map(Match::of) {
+            let Some(stage) = found.stage() else { continue };
+            let last = stages.entry(found.request()).or_insert(stage);
+            *last = stage.max(*last);
         }
         Ok(stages)
     }
 
-    /// Events with the audit IDs of these, in stages that are not the first.
-    async fn later_stages(&self, share: &[&Match]) -> Result<Vec<RecordBatch>> {
+    /// Events with the audit IDs of these, a page at most, in stages that are not the first.
+    async fn later_stages(&self, open: &[&Match]) -> Result<Vec<RecordBatch>> {
         let (mut uuids, mut texts) = (HashSet::new(), HashSet::new());
-        for found in share {
+        for found in open {
             match found.row.bytes("audit_id") {
                 Some(bytes) => drop(uuids.insert(bytes.to_vec())),
                 None => texts.extend(found.row.audit_id()),
