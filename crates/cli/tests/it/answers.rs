@@ -49,6 +49,39 @@ fn an_exec_under_the_audit_id_of_an_earlier_get_is_found() {
     assert!(!is_exec_found(&Record::of(&[get(), get()])));
 }
 
+/// Requests whose stages do not fit on one page of a search, and another under the audit ID of the
+/// newest of them.
+#[test]
+fn stages_of_a_request_make_one_row_over_pages() {
+    const REQUESTS: usize = 200;
+    let id = |at: usize| format!("00000000-0000-4000-8000-{at:012}");
+    let pod = |at: usize| format!("/api/v1/namespaces/shop/pods/web-{at}");
+    let staged = |at: usize, stage: &str, time: &str| {
+        let time = format!(r#""stageTimestamp":"{time}""#);
+        event(&id(at), "get", "ann", &pod(at), "")
+            .replace("ResponseComplete", stage)
+            .replace(r#""stageTimestamp":"2026-01-02T03:04:05.000000Z""#, &time)
+    };
+    let at = |hour: usize, at: usize| {
+        format!("2026-01-02T{hour:02}:{:02}:{:02}.000000Z", at / 60, at % 60)
+    };
+    let newest = REQUESTS - 1;
+    let other = staged(newest, "ResponseComplete", &at(1, 0)).replace("ann", "mallory");
+    let begun = (0..REQUESTS).map(|request| staged(request, "RequestReceived", &at(2, request)));
+    let ended = (0..REQUESTS).map(|request| staged(request, "ResponseComplete", &at(3, request)));
+    let record = Record::of(&[other].into_iter().chain(begun).chain(ended).collect::<Vec<_>>());
+    let rows = |query: &str, limit: usize| {
+        let limit = limit.to_string();
+        record.run(&["search", query, "-o", "name", "--limit", &limit]).lines().len()
+    };
+    for limit in [1, 100, REQUESTS, REQUESTS + 1, 250, 0] {
+        let wanted = if limit == 0 { usize::MAX } else { limit };
+        assert_eq!(rows("verb:get", limit), wanted.min(REQUESTS + 1), "limit {limit}");
+    }
+    // The negative control: whoever asks for a stage is given each event of it.
+    assert_eq!(rows("verb:get stage:*", 0), 2 * REQUESTS + 1);
+}
+
 fn batch(user: &str) -> Vec<String> {
     let id = |i| format!("00000000-0000-4000-8000-{i:012}");
     (0..50).map(|i| event(&id(i), "get", user, "/api/v1/namespaces/shop/pods/web", "")).collect()
