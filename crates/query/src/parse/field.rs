@@ -82,6 +82,10 @@ fn unknown(name: Chunk<'_>, value: Chunk<'_>) -> Error {
         format!("to find an identity, write actor:{whole}; {quote}")
     } else if let Some(kind) = resource::canonical(&text) {
         format!("did you mean resource:{}, or object:{text}/NAME? {quote}", kind.plural)
+    } else if let ("kind", Some(kind)) =
+        (&*text, resource::canonical(&value.text().to_ascii_lowercase()))
+    {
+        format!("did you mean resource:{}? {quote}", kind.plural)
     } else if let Some(meant) = meant(&text) {
         format!("did you mean `{meant}`? {quote}")
     } else {
