@@ -27,8 +27,10 @@ use whodid_store::Table;
 
 mod later;
 mod read;
+mod wanting;
 
-pub(crate) use read::{Scan, Wanting};
+pub(crate) use read::Scan;
+pub(crate) use wanting::Wanting;
 
 /// Of columns that are kept, one row of so many is looked at alone.
 const SPARSE: usize = 64;

@@ -14,9 +14,8 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::{and_kleene, concat, filter, filter_record_batch};
 use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{Result, ScalarValue, Statistics as Estimates, exec_err};
+use datafusion::common::{Result, ScalarValue, Statistics as Estimates};
 use datafusion::config::ConfigOptions;
-use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
 use datafusion::datasource::source::DataSource;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -34,10 +33,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, RowSelection};
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
-use parquet::file::statistics::Statistics;
+use parquet::file::metadata::PageIndexPolicy;
 
-use super::{Known, Narrow, SEQ, later, set};
+use super::{Known, Narrow, SEQ, Wanting, later, set};
 use crate::cache::{Cache, Kept};
 
 /// So many rows are looked at at once.
@@ -46,28 +44,6 @@ const WIDE_BATCH_ROWS: usize = 4_096;
 
 /// One row of so many is few: sooner are these looked for than all read.
 const FEW: usize = 16;
-
-/// No file has more: whatever the log of a table says, no more memory is asked for.
-const ROWS_MAX: usize = 1 << 24;
-
-/// A file, and which of its rows are wanted.
-#[derive(Clone, Debug)]
-pub(crate) struct Wanting {
-    pub(crate) file: PartitionedFile,
-    /// `None` if that may be any.
-    pub(crate) rows: Option<RowSelection>,
-    /// How many it has.
-    pub(crate) count: usize,
-    /// The leaf of the first; the others follow one after another.
-    pub(crate) first: u64,
-}
-
-impl Wanting {
-    /// How many rows are wanted at most.
-    pub(crate) fn rows_max(&self) -> usize {
-        self.rows.as_ref().map_or(self.count, RowSelection::row_count)
-    }
-}
 
 /// Files in shares, each of which is read by one thread.
 #[derive(Clone)]
@@ -186,7 +162,7 @@ type Columns = BTreeMap<usize, ArrayRef>;
 impl File {
     /// The rows that pass.
     async fn passing(self) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-        let wanted = self.wanted()?;
+        let wanted = self.wanting.mask()?;
         let tested = self.kept(&self.narrow.tested, !is_few(&wanted)).await?;
         let passes = self.needed_later(self.narrow.passing_kept(&tested, &wanted)?).await?;
         if passes.count_set_bits() == 0 {
@@ -234,19 +210,6 @@ impl File {
             passes.append_buffer(&self.narrow.passing(&batch, all, &mut left)?);
         }
         Ok(set(rows.len(), rows.set_indices().zip(&passes.finish())))
-    }
-
-    /// The rows that may be wanted.
-    fn wanted(&self) -> Result<BooleanBuffer> {
-        let count = self.wanting.count;
-        if count > ROWS_MAX {
-            let path = &self.wanting.file.object_meta.location;
-            return exec_err!("{path}: the log of its table says that it has {count} rows");
-        }
-        Ok(match &self.wanting.rows {
-            Some(rows) => mask(rows, count),
-            None => BooleanBuffer::new_set(count),
-        })
     }
 
     /// Of the columns that are needed those that are kept, and the numbers of the others.
@@ -426,24 +389,6 @@ impl File {
         self.narrow.given(rows, &self.in_path)
     }
 
-    /// Holds what the log of the table says of the file against what the file says: by that log
-    /// rows are chosen, and told where they stand.
-    fn check(&self, file: &ParquetMetaData) -> Result<()> {
-        let Wanting { count, first, .. } = self.wanting;
-        let rows = file.file_metadata().num_rows();
-        let leaf = first_leaf(file).filter(|_| self.narrow.is_in_order);
-        if usize::try_from(rows) == Ok(count) && leaf.is_none_or(|leaf| leaf == first.cast_signed())
-        {
-            return Ok(());
-        }
-        let path = &self.wanting.file.object_meta.location;
-        let leaf = leaf.unwrap_or_default();
-        exec_err!(
-            "{path} has {rows} rows from leaf {leaf}, and the log of its table says {count} from \
-             {first}: run `whodid verify`"
-        )
-    }
-
     /// Reads these columns.
     async fn builder(
         &self,
@@ -459,38 +404,16 @@ impl File {
             .with_schema(Arc::clone(schema))
             .with_page_index_policy(PageIndexPolicy::Optional);
         let builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await?;
-        self.check(builder.metadata())?;
+        self.wanting.check(builder.metadata(), self.narrow.is_in_order)?;
         let columns = ProjectionMask::roots(builder.parquet_schema(), columns.iter().copied());
         let rows = if self.narrow.is_in_order { BATCH_ROWS } else { WIDE_BATCH_ROWS };
         Ok(builder.with_projection(columns).with_batch_size(rows))
     }
 }
 
-/// The first leaf in a file, if it says so.
-fn first_leaf(file: &ParquetMetaData) -> Option<i64> {
-    let columns = file.row_groups().first()?.columns();
-    match columns.iter().find(|column| column.column_path().string() == SEQ)?.statistics()? {
-        Statistics::Int64(values) => values.min_opt().copied(),
-        _ => None,
-    }
-}
-
 /// Whether rows are so few that they are looked for.
 fn is_few(rows: &BooleanBuffer) -> bool {
     rows.count_set_bits() < rows.len() / FEW
-}
-
-/// Which of so many rows are selected.
-fn mask(rows: &RowSelection, count: usize) -> BooleanBuffer {
-    if let Some(mask) = rows.as_mask().filter(|mask| mask.len() == count) {
-        return mask.clone();
-    }
-    let mut mask = BooleanBufferBuilder::new(count);
-    for run in rows.iter() {
-        mask.append_n(run.row_count, !run.skip);
-    }
-    mask.resize(count);
-    mask.finish()
 }
 
 /// The columns of both, whose rows are the same.
