@@ -25,11 +25,15 @@ TITLES = [
 COLUMNS = [1, 1, 1, 2, 3, 1, 1, 1, 1, 1, 1, 1]
 
 
+# The most events that a server of the product gives at once.
+PAGE = 10_000
+
+
 def whodid(it):
     """(path, parameters or SQL) of the HTTP API; the answer is read by `whodid.py`."""
     done = "stage:ResponseComplete"
-    events = lambda query, limit=10_000: (
-        "events", {"q": f"{query} {done}", "limit": limit, "fields": "audit_id"})
+    events = lambda query, limit=PAGE: (
+        "events", {"q": f"{query} {done}", "limit": limit, "fields": "audit_id,time"})
     complete = "stage = 'ResponseComplete' AND NOT duplicate"
     return [
         events(f"verb:delete resource:namespaces name:{it['deleted']}"),

@@ -55,7 +55,7 @@ pub(crate) struct Args {
     /// Leave one line out of one of our answers: the comparison has to notice.
     #[arg(long = "break")]
     is_broken: bool,
-    /// Write the tables to `bench/RESULTS.md`.
+    /// Write the tables to `bench/RESULTS.md`, those of `--large` to `bench/RESULTS-large.md`.
     #[arg(long)]
     save: bool,
 }
@@ -204,14 +204,20 @@ fn line(first: &str, cells: &[String]) -> String {
 
 fn save(args: &Args, events: u64, calibration: &Calibration, tables: &str) -> anyhow::Result<()> {
     let today = command::output(std::process::Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
-    let asked = if args.large { "--large".to_owned() } else { format!("--events {}", args.events) };
+    let (file, events_asked) = if args.large {
+        ("RESULTS-large.md", "--large".to_owned())
+    } else {
+        ("RESULTS.md", format!("--events {}", args.events))
+    };
+    let peers = args.peer.iter().filter_map(clap::ValueEnum::to_possible_value);
+    let peers: String = peers.map(|peer| format!(" --peer {}", peer.get_name())).collect();
     let text = format!(
         "# Results\n\n{}, {events} events, seed {}; {calibration}; by\n\
-         `cargo xtask bench {asked} --save`.\n\n{tables}\n",
+         `cargo xtask bench {events_asked}{peers} --save`.\n\n{tables}\n",
         today.trim(),
         args.seed
     );
-    Ok(fs::write(repository::root().join("bench/RESULTS.md"), text)?)
+    Ok(fs::write(repository::root().join("bench").join(file), text)?)
 }
 
 /// A row of the table: what it is, and how to read it from the figures of one.

@@ -7,19 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use bytes::Bytes;
 use chrono::TimeDelta;
 use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::columns::events_schema;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::flush::{Tables, blocking, checkpoint_if_due, put_file, seal};
 use crate::ledger::{Handle, Record, Seal, meta};
 use crate::memtable::{Files, Shared};
 use crate::object::DiskStore;
-use crate::rebuild::{decode, decode_range, fetch};
+use crate::rebuild::{decode, decode_columns, decode_range, fetch};
 use crate::segment;
 use crate::snapshot::Table;
 use crate::table::{Commit, DataFile, NewFile, TableLog};
@@ -173,6 +175,17 @@ fn decode_all(table: Table, files: &[Bytes]) -> Result<Vec<RecordBatch>> {
     Ok(batches)
 }
 
+/// What bodies can be about: the events of some files, as far as bodies are ordered by them.
+fn about(files: &[Bytes]) -> Result<RecordBatch> {
+    let columns = [&["seq"][..], &segment::ORDER_COLUMNS].concat();
+    let mut batches = Vec::new();
+    for file in files {
+        batches.extend(decode_columns(Table::Events, file, &columns)?);
+    }
+    let schema = batches.first().map_or_else(events_schema, RecordBatch::schema);
+    Ok(concat_batches(&schema, &batches)?)
+}
+
 fn cluster(group: &[DataFile]) -> String {
     group.first().map(|file| file.cluster.clone()).unwrap_or_default()
 }
@@ -202,7 +215,7 @@ async fn merge_bodies(
     let events = sealed.fetch_all(Table::Events, &events).await?;
     let bodies = sealed.fetch_all(Table::Bodies, group).await?;
     blocking(move || {
-        let about = segment::join_events(&decode_all(Table::Events, &events)?)?;
+        let about = about(&events)?;
         let bodies = decode_all(Table::Bodies, &bodies)?;
         let about = vec![about; bodies.len()];
         let merged = segment::bodies_file(&cluster, &about, &bodies, None, segment::SETTLED_LEVEL)?;

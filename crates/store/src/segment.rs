@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, Int64Array, RecordBatch, StringViewArray};
-use arrow::compute::{concat_batches, interleave_record_batch};
+use arrow::compute::interleave_record_batch;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
@@ -35,6 +35,9 @@ pub(crate) const SETTLED_LEVEL: i32 = 9;
 pub(crate) const SETTLED_SUFFIX: &str = ".settled.parquet";
 /// How the names of files of bodies end in which no request and no response is left.
 pub(crate) const ERASED_SUFFIX: &str = ".erased.parquet";
+
+/// The columns of events by which their bodies are ordered, before their place in the log.
+pub(crate) const ORDER_COLUMNS: [&str; 4] = ["resource", "verb", "namespace", "name"];
 
 const PAGE_BYTES: usize = 1 << 20;
 
@@ -195,8 +198,7 @@ fn sorted_bodies(
 ) -> Result<Option<RecordBatch>> {
     let mut rows = Vec::new();
     for (i, (events, bodies)) in events.iter().zip(bodies).enumerate() {
-        let columns = ["resource", "verb", "namespace", "name"]
-            .map(|name| typed::<StringViewArray>(events, name));
+        let columns = ORDER_COLUMNS.map(|name| typed::<StringViewArray>(events, name));
         let [resource, verb, namespace, name] = columns;
         let about = [resource?, verb?, namespace?, name?];
         let event_seqs = typed::<Int64Array>(events, "seq")?;
@@ -291,9 +293,4 @@ impl Range {
 /// The columns of a run of chunks, ready to become files.
 pub(crate) fn batches(chunks: &[Chunk]) -> (Vec<RecordBatch>, Vec<RecordBatch>) {
     chunks.iter().map(|chunk| (chunk.events.clone(), chunk.bodies.clone())).unzip()
-}
-
-/// Joins batches of events into one.
-pub(crate) fn join_events(batches: &[RecordBatch]) -> Result<RecordBatch> {
-    Ok(concat_batches(&events_schema(), batches)?)
 }
