@@ -32,7 +32,8 @@ def main(url, token, runs, literals):
     def ask(kind, what):
         bodies = [get(kind, what)]
         # What does not fit on the largest page is on the pages before it.
-        while kind == "events" and what["limit"] == questions.PAGE and b'"left_out":0' not in bodies[-1]:
+        is_all = kind == "events" and what["limit"] == questions.PAGE
+        while is_all and b'"left_out":0' not in bodies[-1]:
             oldest = json.loads(bodies[-1])["items"][0]["time"]
             bodies.append(get(kind, what | {"q": f"{what['q']} time:<={oldest}"}))
         return bodies
