@@ -18,6 +18,7 @@ use whodid_store::Table;
 use crate::error::Result;
 use crate::filter::{column, column_name, instant, mentions, text};
 use crate::row::Row;
+use crate::search::REQUEST_COLUMNS;
 use crate::wanted::Wanted;
 use crate::{Engine, Error, has_values};
 
@@ -115,24 +116,13 @@ impl Engine {
         let later = self.events().await?.filter(column("stage").not_eq(text(RECEIVED)))?;
         let later = later.select(request("later_")?)?;
         let open = open.select([columns.clone(), request("open_")?].concat())?;
-        let same =
-            KEYS.map(|key| column(&format!("open_{key}")).eq(column(&format!("later_{key}"))));
+        let same = REQUEST_COLUMNS
+            .map(|key| column(&format!("open_{key}")).eq(column(&format!("later_{key}"))));
         let goes_on = column("later_stage").gt(column("open_stage"));
         let open = open.join_on(later, JoinType::LeftAnti, same.into_iter().chain([goes_on]))?;
         Ok(ended.union(open.select(columns)?)?)
     }
 }
-
-/// What tells one request from another; an audit ID alone is what the client wrote.
-const KEYS: [&str; 7] = [
-    "cluster",
-    "audit_id",
-    "audit_id_text",
-    "request_received_timestamp",
-    "username",
-    "verb",
-    "request_uri",
-];
 
 const RECEIVED: &str = "RequestReceived";
 const STARTED: &str = "ResponseStarted";
@@ -151,7 +141,7 @@ impl Counted {
 /// What tells a request from others, never null, and how far its stage is, under names that begin
 /// so.
 fn request(prefix: &str) -> Result<Vec<Expr>> {
-    let keys = KEYS.map(|key| {
+    let keys = REQUEST_COLUMNS.map(|key| {
         let none = match key {
             "audit_id" => lit(ScalarValue::Binary(Some(Vec::new()))),
             "request_received_timestamp" => instant(0),

@@ -20,7 +20,8 @@ use crate::{Engine, FETCH_MAX};
 mod requests;
 mod windows;
 
-use requests::{REQUEST_COLUMNS, STAGE_COLUMNS, Seen};
+pub(crate) use requests::REQUEST_COLUMNS;
+use requests::{STAGE_COLUMNS, Seen};
 use windows::Windows;
 
 /// Of the matches that are not given, so many are counted: that there are more is said, how many

@@ -21,9 +21,9 @@ use crate::{Engine, FETCH_MAX};
 /// What is read of each event.
 pub(super) const STAGE_COLUMNS: [&str; 3] = ["stage", "audit_id", "audit_id_text"];
 
-/// What tells which request an event belongs to.
-pub(super) const REQUEST_COLUMNS: [&str; 7] = [
-    "stage",
+/// What tells one request from another; an audit ID alone is what the client wrote.
+pub(crate) const REQUEST_COLUMNS: [&str; 7] = [
+    "cluster",
     "audit_id",
     "audit_id_text",
     "request_received_timestamp",
@@ -206,7 +206,7 @@ impl Engine {
             .in_list(uuids.collect(), false)
             .or(column("audit_id_text").in_list(texts.collect(), false));
         let later = column("stage").not_eq(text("RequestReceived"));
-        let columns = [&PLACE_COLUMNS[..], &REQUEST_COLUMNS].concat();
+        let columns = [&PLACE_COLUMNS[..], &STAGE_COLUMNS, &REQUEST_COLUMNS].concat();
         let events = self.table(Table::Events, Wanted::All);
         Ok(self.rows(&events, has_id.and(later), &columns).await?.collect().await?)
     }
