@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// Events in a second, in bodies of one.
     #[arg(long, default_value_t = 5_000)]
     singles_rate: u64,
+    /// Readers that follow the record, each with a query of its own.
+    #[arg(long, default_value_t = 20)]
+    tails: usize,
     /// 99 of 100 answers have to be there within so many milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 50.0)]
     require_answer_ms: f64,
@@ -79,6 +82,7 @@ fn measure(args: &Args, mode: &str, folder: &Path) -> anyhow::Result<Vec<String>
     load.args(["--url", &server.url, "--token", token.trim_end(), "--mode", mode])
         .args(["--read-token", &server.read_token])
         .args(["--seconds", &args.seconds.to_string(), "--rate", &rate.to_string()])
+        .args(["--tails", &args.tails.to_string()])
         .arg("--ca")
         .arg(record.authority());
     if args.is_broken {
@@ -138,6 +142,7 @@ mod tests {
             seconds: 1,
             rate: 1,
             singles_rate: 1,
+            tails: 1,
             require_answer_ms: 50.0,
             require_visible_ms: 100.0,
             require_refusal_ms: 100.0,

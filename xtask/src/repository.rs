@@ -1,14 +1,13 @@
 //! Where the repository is and which files it holds.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::command;
 
 /// The root of the repository.
 pub(crate) fn root() -> PathBuf {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask).to_owned()
+    whodid_testkit::captures::repository()
 }
 
 /// The paths of all files that git tracks, or would if they were added, relative to the root.

@@ -9,6 +9,7 @@ use arrow::array::{
     RecordBatch, StringArray, StringViewArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 use whodid_event::time;
 
@@ -173,58 +174,100 @@ impl Row {
     /// Every known column as JSON: times as RFC 3339, the audit ID as text. What only serves to
     /// give the original back is left out.
     pub fn json(&self) -> Map<String, Value> {
-        let mut object = Map::new();
-        object.insert("id".into(), self.id().to_string().into());
-        let columns = &self.batch.columns;
-        for (field, column) in columns.schema_ref().fields().iter().zip(columns.columns()) {
-            if INTERNAL.contains(&field.name().as_str()) || column.is_null(self.row) {
-                continue;
-            }
-            if let Some(value) = value(column, self.row) {
-                object.insert(field.name().clone(), value);
-            }
+        match serde_json::to_value(self) {
+            Ok(Value::Object(object)) => object,
+            _ => Map::new(),
         }
-        if let Some(id) = self.audit_id() {
-            object.insert("audit_id".into(), id.into());
-        }
-        object
     }
 
     /// The same as text, made once however many ask for it.
     pub fn json_text(&self) -> &str {
         let rows = self.batch.columns.num_rows();
         let texts = self.batch.json.get_or_init(|| (0..rows).map(|_| OnceLock::new()).collect());
-        let make = || Value::from(self.json()).to_string();
+        let make = || serde_json::to_string(self).unwrap_or_default();
         texts.get(self.row).map_or("{}", |text| text.get_or_init(make))
     }
 }
 
+/// As [`Row::json`] says.
+impl Serialize for Row {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(None)?;
+        object.serialize_entry("id", &self.id().to_string())?;
+        let columns = &self.batch.columns;
+        for (field, column) in columns.schema_ref().fields().iter().zip(columns.columns()) {
+            let is_known = !INTERNAL.contains(&field.name().as_str()) && column.is_valid(self.row);
+            if is_known && has_json(column.data_type()) {
+                object.serialize_entry(field.name(), &Cell { column, row: self.row })?;
+            }
+        }
+        if let Some(id) = self.audit_id() {
+            object.serialize_entry("audit_id", &id)?;
+        }
+        object.end()
+    }
+}
+
+/// Whether [`Cell`] can write columns of a type.
+fn has_json(data_type: &DataType) -> bool {
+    use DataType::{Binary, Boolean, Int32, Int64, List, Map, Timestamp, Utf8, Utf8View};
+    matches!(
+        data_type,
+        Utf8View | Utf8 | Int64 | Int32 | Boolean | Timestamp(..) | Binary | List(_) | Map(..)
+    )
+}
+
 /// What a column holds in a row, as JSON.
-fn value(column: &ArrayRef, row: usize) -> Option<Value> {
-    Some(match column.data_type() {
-        DataType::Utf8View => column.as_string_view().value(row).into(),
-        DataType::Int64 => column.as_primitive::<Int64Type>().value(row).into(),
-        DataType::Int32 => column.as_primitive::<Int32Type>().value(row).into(),
-        DataType::Boolean => column.as_boolean().value(row).into(),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            time::format(column.as_primitive::<TimestampMicrosecondType>().value(row)).into()
+struct Cell<'a> {
+    column: &'a ArrayRef,
+    row: usize,
+}
+
+impl Serialize for Cell<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Cell { column, row } = *self;
+        if column.is_null(row) {
+            return serializer.serialize_unit();
         }
-        DataType::Binary => {
-            let bytes = column.as_binary::<i32>().value(row).iter();
-            bytes.map(|byte| format!("{byte:02x}")).collect::<String>().into()
+        let within = |offsets: &[i32]| {
+            let at = |i: usize| offsets.get(i).and_then(|at| usize::try_from(*at).ok());
+            at(row).unwrap_or_default()..at(row + 1).unwrap_or_default()
+        };
+        match column.data_type() {
+            DataType::Utf8View => serializer.serialize_str(column.as_string_view().value(row)),
+            DataType::Utf8 => serializer.serialize_str(column.as_string::<i32>().value(row)),
+            DataType::Int64 => {
+                serializer.serialize_i64(column.as_primitive::<Int64Type>().value(row))
+            }
+            DataType::Int32 => {
+                serializer.serialize_i32(column.as_primitive::<Int32Type>().value(row))
+            }
+            DataType::Boolean => serializer.serialize_bool(column.as_boolean().value(row)),
+            DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                let instant = column.as_primitive::<TimestampMicrosecondType>().value(row);
+                serializer.serialize_str(&time::format(instant))
+            }
+            DataType::Binary => {
+                serializer.serialize_str(&hex(column.as_binary::<i32>().value(row)))
+            }
+            DataType::List(_) => {
+                let list = column.as_list::<i32>();
+                let cell = |row| Cell { column: list.values(), row };
+                serializer.collect_seq(within(list.value_offsets()).map(cell))
+            }
+            DataType::Map(..) => {
+                let map = column.as_map();
+                let cell =
+                    |row| (Cell { column: map.keys(), row }, Cell { column: map.values(), row });
+                serializer.collect_map(within(map.value_offsets()).map(cell))
+            }
+            _ => serializer.serialize_unit(),
         }
-        DataType::List(_) => texts(&column.as_list::<i32>().value(row)).into(),
-        DataType::Map(..) => {
-            let entries = column.as_map().value(row);
-            let keys = texts(entries.column(0)).into_iter();
-            let of_key = |i: usize| match entries.column(1).data_type() {
-                DataType::List(_) => texts(&entries.column(1).as_list::<i32>().value(i)).into(),
-                _ => texts(entries.column(1)).into_iter().nth(i).map_or(Value::Null, Value::from),
-            };
-            keys.enumerate().map(|(i, key)| (key, of_key(i))).collect::<Map<_, _>>().into()
-        }
-        _ => return None,
-    })
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The texts of a list.

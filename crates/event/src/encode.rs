@@ -19,6 +19,14 @@ pub enum Form {
 }
 
 impl Form {
+    /// What stands before the members that both forms have.
+    fn head(self) -> &'static str {
+        match self {
+            Form::Line => r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","#,
+            Form::Item => "{",
+        }
+    }
+
     /// The form this event could be in, or `None` if it is in neither.
     pub fn of(event: &Event<'_>) -> Option<Form> {
         match (event.kind.as_deref(), event.api_version.as_deref()) {
@@ -26,6 +34,39 @@ impl Form {
             (None, None) => Some(Form::Item),
             _ => None,
         }
+    }
+}
+
+/// The text of an event that writing the event gives back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written<'s> {
+    /// The form that it is in.
+    pub form: Form,
+    /// Its members but for its bodies, and without what tells one form from the other: one text,
+    /// in three parts.
+    pub members: [&'s str; 3],
+}
+
+impl<'s> Written<'s> {
+    /// Finds out whether `text` is what [`encode`] makes of `event`, which was read from it, in one
+    /// of the forms. Bodies are not copied for that; the rest is, in the place of `shell`.
+    pub fn of(text: &str, event: &Event<'_>, shell: &'s mut String) -> Option<Self> {
+        /// Of a member, what is neither its name nor its value: `,"":`.
+        const MARKS: usize = 4;
+        let form = Form::of(event)?;
+        shell.clear();
+        let places = encode_into(shell, event, form, [true; 2]);
+        let (mut rest, mut from) = (text.strip_prefix(form.head())?, form.head().len());
+        let [mut request, mut response] = [""; 2];
+        let bodies = [(event.request_object, &mut request), (event.response_object, &mut response)];
+        for (((body, before), place), name) in bodies.into_iter().zip(places).zip(BODY_NAMES) {
+            let (Some(body), Some(place)) = (body, place) else { continue };
+            rest = rest.strip_prefix(shell.get(from..place)?)?.strip_prefix(body)?;
+            *before = shell.get(from..place - name.len() - MARKS)?;
+            from = place;
+        }
+        let behind = shell.get(from..)?;
+        (rest == behind).then_some(Written { form, members: [request, response, behind] })
     }
 }
 
@@ -46,10 +87,7 @@ pub fn encode_into(
     left_out: [bool; 2],
 ) -> [Option<usize>; 2] {
     let mut out = Writer(out);
-    out.0.push('{');
-    if form == Form::Line {
-        out.0.push_str(r#""kind":"Event","apiVersion":"audit.k8s.io/v1""#);
-    }
+    out.0.push_str(form.head());
     for (key, value) in [
         ("level", &event.level),
         ("auditID", &event.audit_id),
@@ -102,22 +140,35 @@ pub fn encode_into(
 struct Writer<'o>(&'o mut String);
 
 impl Writer<'_> {
-    fn key(&mut self, key: &str) {
-        if !self.0.ends_with('{') {
-            self.0.push(',');
-        }
+    /// Begins a member of a name that needs no escapes.
+    fn key(&mut self, key: &'static str) {
+        self.separate();
+        self.0.push('"');
+        self.0.push_str(key);
+        self.0.push_str("\":");
+    }
+
+    /// Begins a member of any name.
+    fn any_key(&mut self, key: &str) {
+        self.separate();
         self.string(key);
         self.0.push(':');
     }
 
-    fn text(&mut self, key: &str, value: Option<&Str<'_>>) {
+    fn separate(&mut self) {
+        if !matches!(self.0.as_bytes().last(), Some(b'{' | b',')) {
+            self.0.push(',');
+        }
+    }
+
+    fn text(&mut self, key: &'static str, value: Option<&Str<'_>>) {
         if let Some(value) = value {
             self.key(key);
             self.string(value);
         }
     }
 
-    fn strings(&mut self, key: &str, values: &[Str<'_>]) {
+    fn strings(&mut self, key: &'static str, values: &[Str<'_>]) {
         if !values.is_empty() {
             self.key(key);
             self.list(values);
@@ -144,7 +195,7 @@ impl Writer<'_> {
             self.key("extra");
             self.0.push('{');
             for (key, values) in &user.extra.0 {
-                self.key(key);
+                self.any_key(key);
                 self.list(values);
             }
             self.0.push('}');
@@ -187,7 +238,7 @@ impl Writer<'_> {
         self.0.push('}');
     }
 
-    fn instant(&mut self, key: &str, instant: Option<Micros>) {
+    fn instant(&mut self, key: &'static str, instant: Option<Micros>) {
         self.key(key);
         match instant {
             None => self.0.push_str("null"),
@@ -206,7 +257,7 @@ impl Writer<'_> {
         self.key("annotations");
         self.0.push('{');
         for (key, value) in &annotations.0 {
-            self.key(key);
+            self.any_key(key);
             self.string(value);
         }
         self.0.push('}');

@@ -31,6 +31,10 @@ const SMALL_BYTES: u64 = 16 << 10;
 /// A batch is closed once it has so many bytes; a body of kube-apiserver becomes one batch.
 const BATCH_BYTES: usize = 4 << 20;
 
+/// Events to expect: kube-apiserver sends at most so many together
+/// (`--audit-webhook-batch-max-size`).
+const BATCH_EVENTS: usize = 400;
+
 /// One body never has more of itself in memory.
 const WINDOW_BYTES: usize = 32 << 20;
 
@@ -261,7 +265,11 @@ impl Receiving<'_> {
         while let Some(item) = self.splitter.next_item() {
             let builder = match &mut self.builder {
                 Some(builder) => builder,
-                none => none.insert(Box::new(begin()?)),
+                none => {
+                    let mut builder = Box::new(begin()?);
+                    builder.expect(BATCH_EVENTS, self.share.bytes().min(BATCH_BYTES));
+                    none.insert(builder)
+                }
             };
             builder.add(&item)?;
             // The last batch carries the position, so there has to be something in it.

@@ -37,6 +37,7 @@ mod cosigner;
 mod cosigning;
 mod counts;
 mod error;
+mod following;
 mod health;
 mod keeping;
 mod listener;

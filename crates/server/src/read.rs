@@ -1,26 +1,21 @@
 //! `GET /api/v1/…`: what is in the record, and what is being added to it. Who may read: the owner
 //! of the data directory, through its socket or with the token that was made at this start.
 
-use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use futures::Stream;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use whodid_api::SEARCH_SECONDS;
 use whodid_engine::live::{Cursor, Follower};
-use whodid_engine::{API_VERSION, Engine, EventId, Row, Search, Values, has_values, is_shown};
+use whodid_engine::{API_VERSION, Engine, EventId, Search, Values, has_values, is_shown};
 use whodid_query::Known;
 use whodid_store::{Clock, Original, SystemClock};
 
@@ -36,16 +31,6 @@ const PAGE: usize = 1_000;
 /// A list of values has at most so many, unless said so many.
 const VALUES_MAX: usize = 1_000;
 const VALUES: usize = 100;
-
-/// So many events are looked for at once, and wait for a reader.
-const LOOK_ROWS: usize = 500;
-
-/// Between two looks, so that many small batches are one look.
-const PAUSE: Duration = Duration::from_millis(30);
-
-/// A reader that takes nothing for so long and is so many events behind is told what it missed.
-const SLOW: Duration = Duration::from_secs(2);
-const BEHIND_MAX: u64 = 50_000;
 
 /// Proof that whoever asks may read.
 pub(crate) struct Reader;
@@ -116,11 +101,11 @@ fn deadline(seconds: Option<u64>) -> Result<Instant, Problem> {
 pub(crate) struct Question {
     /// The query.
     #[serde(default)]
-    q: String,
+    pub(crate) q: String,
     /// The newest so many requests.
     limit: Option<usize>,
     /// Events behind this cursor, in the order of the log, instead of the newest.
-    after: Option<String>,
+    pub(crate) after: Option<String>,
     /// The fields of each event that are given, besides `id`; a list with commas.
     fields: Option<String>,
     /// Seconds after which what was found until then is given.
@@ -149,7 +134,7 @@ pub(crate) fn parse(query: &str) -> Result<whodid_query::Query, Problem> {
 
 /// Reads a cursor. One that lies behind the end is of another record: whoever went on from there
 /// would miss what is added next.
-fn cursor(text: &str, app: &App) -> Result<Cursor, Problem> {
+pub(crate) fn cursor(text: &str, app: &App) -> Result<Cursor, Problem> {
     let refused = |why: String| Problem::new(StatusCode::BAD_REQUEST, why);
     let cursor: Cursor = text.parse().map_err(refused)?;
     let end = Cursor::end_of(&app.writer.snapshot());
@@ -299,99 +284,4 @@ pub(crate) async fn values(
     let items = found.iter().map(|(value, events)| json!({ "value": value, "events": events }));
     let items: Vec<Value> = items.collect();
     Ok(Json(json!({ "apiVersion": API_VERSION, "kind": "ValueList", "items": items })))
-}
-
-/// What is added from now on, or behind `after` or `Last-Event-ID`, as server-sent events.
-pub(crate) async fn stream(
-    State(app): State<App>,
-    _reader: Reader,
-    headers: HeaderMap,
-    Params(question): Params<Question>,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
-    let place = match last.or(question.after.as_deref()) {
-        Some(place) => cursor(place, &app)?,
-        None => Cursor::end_of(&app.writer.snapshot()),
-    };
-    let follower = Follower::new(parse(&question.q)?, SystemClock.now(), place, &app.cache);
-    let follower = follower.map_err(|error| failed(&error))?;
-    let (sender, receiver) = mpsc::channel(LOOK_ROWS);
-    tokio::spawn(async move {
-        if let Err(error) = follow(&app, follower, &sender).await {
-            tracing::error!(%error, "a stream ended");
-        }
-    });
-    let events = futures::stream::unfold(receiver, async |mut receiver| {
-        receiver.recv().await.map(|event| (Ok(event), receiver))
-    });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(10))))
-}
-
-/// Follows the record until the reader or the server has gone.
-async fn follow(
-    app: &App,
-    mut follower: Follower,
-    sender: &mpsc::Sender<Event>,
-) -> whodid_engine::Result<()> {
-    let mut shutdown = app.shutdown.clone();
-    // Known from the start, so that whoever loses the connection can resume.
-    let hello = Event::default().event("begin").id(follower.cursor().to_string()).data("{}");
-    if sender.send(hello).await.is_err() {
-        return Ok(());
-    }
-    loop {
-        let appended = app.writer.appended();
-        tokio::pin!(appended);
-        // From here on nothing that is added is missed.
-        appended.as_mut().enable();
-        let mut place = follower.cursor().clone();
-        let look = if let Some(look) = follower.look_at(&app.feed, LOOK_ROWS)? {
-            look
-        } else {
-            let snapshot = app.writer.snapshot_after(place.places());
-            follower.look(&snapshot, LOOK_ROWS).await?
-        };
-        let begin = Instant::now();
-        for row in &look.rows {
-            place.advance(&row.id());
-            if sender.send(message(row, &place)).await.is_err() {
-                return Ok(());
-            }
-        }
-        if begin.elapsed() >= SLOW
-            && let Some(missed) = skip(app, &mut follower)
-            && sender.send(missed).await.is_err()
-        {
-            return Ok(());
-        }
-        if look.is_more {
-            continue;
-        }
-        tokio::select! {
-            () = appended => {}
-            () = sender.closed() => return Ok(()),
-            _ = shutdown.wait_for(|is_over| *is_over) => return Ok(()),
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
-fn message(row: &Row, place: &Cursor) -> Event {
-    let event = Event::default().event("event").id(place.to_string());
-    event.data(row.json_text())
-}
-
-/// Leaves out what a slow reader is behind, if that is much, and says what it was.
-fn skip(app: &Arc<crate::Shared>, follower: &mut Follower) -> Option<Event> {
-    let end = Cursor::end_of(&app.writer.snapshot());
-    let missed = follower.cursor().distance_to(&end);
-    if missed < BEHIND_MAX {
-        return None;
-    }
-    let what = json!({
-        "events": missed, "after": follower.cursor().to_string(), "until": end.to_string(),
-    });
-    let event = Event::default().event("missed").id(end.to_string()).data(what.to_string());
-    follower.skip_to(end);
-    Some(event)
 }

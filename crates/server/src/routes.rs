@@ -7,7 +7,7 @@ use axum::http::{Method, StatusCode, Uri, header};
 use axum::routing::{get, post, put};
 
 use crate::problem::Problem;
-use crate::{App, counts, health, keeping, read, sql, webhook};
+use crate::{App, counts, following, health, keeping, read, sql, webhook};
 
 /// The description of everything below.
 const OPENAPI: &str = include_str!("../../../docs/openapi.json");
@@ -50,7 +50,7 @@ pub(crate) fn all(app: App) -> Router {
     let reading = Router::new()
         .route("/api/v1/openapi.json", get(openapi))
         .route("/api/v1/events", get(read::events))
-        .route("/api/v1/events/stream", get(read::stream))
+        .route("/api/v1/events/stream", get(following::stream))
         .route("/api/v1/events/{cluster}/{seq}", get(read::event))
         .route("/api/v1/events/{cluster}/{seq}/original", get(read::original))
         .route("/api/v1/counts", get(counts::counts))

@@ -4,16 +4,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringViewArray, StringViewBuilder, UInt32Array};
+use arrow::array::{Array, ArrayRef, StringViewArray, StringViewBuilder, UInt32Array};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use whodid_event::encode::{Form, encode};
+use whodid_event::encode::{Form, Written};
 use whodid_event::entry::{self, Drafts, RAW_BYTES_MAX};
 use whodid_event::redact::{Finding, RuleSet, redact};
 use whodid_event::split::{EVENT_BYTES_MAX, Item, Oversized};
 use whodid_event::{Event, NotAnEvent, cloud};
 
-use crate::columns::Builders;
+use crate::columns::{Builders, shrink};
 use crate::dedupe::{Fingerprint, Fingerprints};
 use crate::error::{Error, Result};
 use crate::ledger::{log, meta};
@@ -128,11 +128,12 @@ impl Preparer {
             preparer: self.clone(),
             cluster: cluster.into(),
             source: source.into(),
-            builders: Builders::new(),
+            builders: Builders::new(0),
             bodies: BodyBuilders::default(),
             drafts: Drafts::default(),
             fingerprints: Vec::new(),
             records: Vec::new(),
+            shell: String::new(),
             rows: 0,
             findings: Vec::new(),
             raws: Vec::new(),
@@ -160,6 +161,13 @@ impl BodyBuilders {
         self.texts.append_value(json);
         self.bytes += json.len();
     }
+
+    fn finish(mut self) -> Bodies {
+        let (mut member, mut json) = (self.members.finish(), self.texts.finish());
+        member.shrink_to_fit();
+        json.shrink_to_fit();
+        Bodies { row: self.rows.into(), member, json, bytes: self.bytes }
+    }
 }
 
 /// A batch being filled.
@@ -174,6 +182,8 @@ pub struct BatchBuilder {
     drafts: Drafts,
     fingerprints: Vec<Fingerprint>,
     records: Vec<u8>,
+    /// Where events are written, to see whether their text comes out.
+    shell: String,
     rows: usize,
     findings: Vec<(usize, Finding)>,
     raws: Vec<(usize, String)>,
@@ -193,6 +203,17 @@ impl BatchBuilder {
     /// How many bytes of events it holds so far.
     pub fn bytes(&self) -> usize {
         self.records.len()
+    }
+
+    /// Makes room for so many events and bytes of them, before the first.
+    pub fn expect(&mut self, events: usize, bytes: usize) {
+        if self.rows == 0 {
+            self.builders = Builders::new(events.min(BATCH_ROWS_MAX));
+        }
+        let bytes = bytes.min(BATCH_BYTES_MAX);
+        // Each record has a head.
+        self.records.reserve(if self.is_logged { bytes + bytes / 16 } else { 0 });
+        self.drafts.expect(bytes);
     }
 
     /// Whether another item may still be added.
@@ -274,8 +295,10 @@ impl BatchBuilder {
         if self.is_logged {
             record.append(&mut self.records, text.as_bytes());
         }
-        self.fingerprints.push(self.preparer.fingerprints.of(text, event));
-        let form = Form::of(event).filter(|form| encode(event, *form) == text);
+        let written = Written::of(text, event, &mut self.shell);
+        let form = written.map(|written| written.form);
+        let print = self.preparer.fingerprints.of_written(text, event, written);
+        self.fingerprints.push(print);
         row::fill(&mut self.builders, event)?;
         let committed = self.add_bodies(event, [record.request, record.response]);
         self.drafts.push_event(text, committed);
@@ -385,6 +408,7 @@ impl BatchBuilder {
         if let Some(first) = columns.first_mut() {
             *first = source;
         }
+        shrink(&mut columns);
         let packed = crate::wal::record::pack(&self.records);
         let payload = packed.map_err(|error| Error::Invalid(format!("cannot pack: {error}")))?;
         Ok(Batch {
@@ -392,12 +416,7 @@ impl BatchBuilder {
             source: self.source,
             position: None,
             columns,
-            bodies: Bodies {
-                row: self.bodies.rows.into(),
-                member: self.bodies.members.finish(),
-                json: self.bodies.texts.finish(),
-                bytes: self.bodies.bytes,
-            },
+            bodies: self.bodies.finish(),
             drafts: self.drafts,
             fingerprints: self.fingerprints,
             rows: self.rows,

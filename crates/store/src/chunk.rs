@@ -11,7 +11,7 @@ use arrow::compute::concat_batches;
 use whodid_event::time::Micros;
 
 use crate::batch::{Batch, Bodies};
-use crate::columns::{bodies_schema, events_schema, trim};
+use crate::columns::{bodies_schema, events_schema, gather};
 use crate::dedupe::Marks;
 use crate::error::Result;
 
@@ -60,7 +60,8 @@ impl Chunk {
         }
         let body_bytes = batch.bodies.bytes;
         let bodies = place_bodies(batch.bodies, first_seq, received)?;
-        Self::new(RecordBatch::try_new(schema, columns)?, bodies, first_seq, received, body_bytes)
+        let events = RecordBatch::try_new(schema, columns)?;
+        Ok(Self::new(events, bodies, first_seq, received, body_bytes))
     }
 
     fn new(
@@ -69,10 +70,9 @@ impl Chunk {
         first_seq: u64,
         received: Micros,
         body_bytes: usize,
-    ) -> Result<Self> {
-        let (events, bodies) = (trim(events)?, trim(bodies)?);
+    ) -> Self {
         let memory = events.get_array_memory_size() + bodies.get_array_memory_size();
-        Ok(Chunk { events, bodies, first_seq, received, memory, body_bytes })
+        Chunk { events, bodies, first_seq, received, memory, body_bytes }
     }
 
     /// How many events it holds.
@@ -95,7 +95,8 @@ impl Chunk {
         let events = concat_batches(&events_schema(), chunks.iter().map(|chunk| &chunk.events))?;
         let bodies = concat_batches(&bodies_schema(), chunks.iter().map(|chunk| &chunk.bodies))?;
         let body_bytes = chunks.iter().map(|chunk| chunk.body_bytes).sum();
-        Self::new(events, bodies, first.first_seq, first.received, body_bytes).map(Some)
+        let (events, bodies) = (gather(events)?, gather(bodies)?);
+        Ok(Some(Self::new(events, bodies, first.first_seq, first.received, body_bytes)))
     }
 }
 

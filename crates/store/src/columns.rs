@@ -38,14 +38,12 @@ fn map_names() -> MapFieldNames {
     MapFieldNames { entry: "key_value".into(), key: "key".into(), value: "value".into() }
 }
 
-/// Builders start empty: many batches hold a single event, and a thousand rows of room in each of
-/// sixty columns would take half a megabyte.
 fn string_builder() -> StringBuilder {
     StringBuilder::with_capacity(0, 0)
 }
 
-fn strings_builder() -> ListBuilder<StringBuilder> {
-    ListBuilder::with_capacity(string_builder(), 0).with_field(element())
+fn strings_builder(rows: usize) -> ListBuilder<StringBuilder> {
+    ListBuilder::with_capacity(string_builder(), rows).with_field(element())
 }
 
 type MapOfText = MapBuilder<StringBuilder, StringBuilder>;
@@ -71,21 +69,23 @@ macro_rules! kind {
     (builder flag) => { BooleanBuilder };
     (builder bytes) => { BinaryBuilder };
     (builder time) => { TimestampMicrosecondBuilder };
-    (new text) => { StringViewBuilder::with_capacity(0) };
-    (new texts) => { strings_builder() };
-    (new map) => {
-        MapBuilder::with_capacity(Some(map_names()), string_builder(), string_builder(), 0)
+    (new text, $rows:expr) => { StringViewBuilder::with_capacity($rows) };
+    (new texts, $rows:expr) => { strings_builder($rows) };
+    (new map, $rows:expr) => {
+        MapBuilder::with_capacity(Some(map_names()), string_builder(), string_builder(), $rows)
             .with_values_field(Field::new("value", DataType::Utf8, true))
     };
-    (new maps) => {
-        MapBuilder::with_capacity(Some(map_names()), string_builder(), strings_builder(), 0)
+    (new maps, $rows:expr) => {
+        MapBuilder::with_capacity(Some(map_names()), string_builder(), strings_builder(0), $rows)
             .with_values_field(Field::new("value", strings_type(), true))
     };
-    (new int) => { Int32Builder::with_capacity(0) };
-    (new long) => { Int64Builder::with_capacity(0) };
-    (new flag) => { BooleanBuilder::with_capacity(0) };
-    (new bytes) => { BinaryBuilder::with_capacity(0, 0) };
-    (new time) => { TimestampMicrosecondBuilder::with_capacity(0).with_timezone("UTC") };
+    (new int, $rows:expr) => { Int32Builder::with_capacity($rows) };
+    (new long, $rows:expr) => { Int64Builder::with_capacity($rows) };
+    (new flag, $rows:expr) => { BooleanBuilder::with_capacity($rows) };
+    (new bytes, $rows:expr) => { BinaryBuilder::with_capacity($rows, 0) };
+    (new time, $rows:expr) => {
+        TimestampMicrosecondBuilder::with_capacity($rows).with_timezone("UTC")
+    };
     (pad $builder:expr, map) => { $builder.append(false)? };
     (pad $builder:expr, maps) => { $builder.append(false)? };
     (pad $builder:expr, $kind:tt) => { $builder.append_null() };
@@ -102,14 +102,16 @@ macro_rules! kind {
 
 macro_rules! columns {
     ($($kind:tt $name:ident;)*) => {
-        /// Builders of the columns that are known before an event has its place.
+        /// Builders of the columns that are known before an event has its place, with room for as
+        /// many rows as are expected: for a single event, a thousand in each of sixty columns
+        /// would take half a megabyte.
         pub(crate) struct Builders {
             $(pub(crate) $name: kind!(builder $kind),)*
         }
 
         impl Builders {
-            pub(crate) fn new() -> Self {
-                Builders { $($name: kind!(new $kind),)* }
+            pub(crate) fn new(rows: usize) -> Self {
+                Builders { $($name: kind!(new $kind, rows),)* }
             }
 
             /// Ends a row: every column it did not fill is null.
@@ -237,18 +239,21 @@ pub fn bodies_schema() -> SchemaRef {
     ]))
 }
 
-/// Lets go of the memory that columns hold beyond their rows: room in builders, and the texts
-/// that views no longer point to.
-pub(crate) fn trim(batch: RecordBatch) -> Result<RecordBatch> {
+/// Lets go of the room that columns of one's own have for more rows.
+pub(crate) fn shrink(columns: &mut [ArrayRef]) {
+    columns.iter_mut().filter_map(Arc::get_mut).for_each(Array::shrink_to_fit);
+}
+
+/// Puts the texts of each column into as few buffers as there can be: merged rows have those of
+/// all that they were merged from.
+pub(crate) fn gather(batch: RecordBatch) -> Result<RecordBatch> {
     let (schema, mut columns, _) = batch.into_parts();
     for column in &mut columns {
         if let Some(views) = column.as_any().downcast_ref::<StringViewArray>() {
             *column = Arc::new(views.gc());
         }
-        if let Some(owned) = Arc::get_mut(column) {
-            owned.shrink_to_fit();
-        }
     }
+    shrink(&mut columns);
     Ok(RecordBatch::try_new(schema, columns)?)
 }
 

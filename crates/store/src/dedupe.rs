@@ -14,8 +14,9 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
+use whodid_event::encode::{Form, Written, encode};
 use whodid_event::time::Micros;
-use whodid_event::{Event, json};
+use whodid_event::{Event, Pairs, json};
 
 /// An event that arrives again does so within this time: kube-apiserver gives up after about four
 /// minutes (five attempts with back-off).
@@ -57,6 +58,17 @@ impl Fingerprints {
     }
 
     pub(crate) fn of(&self, text: &str, event: &Event<'_>) -> Fingerprint {
+        let mut shell = String::new();
+        self.of_written(text, event, Written::of(text, event, &mut shell))
+    }
+
+    /// The same, where it is known whether writing the event gives its text.
+    pub(crate) fn of_written(
+        &self,
+        text: &str,
+        event: &Event<'_>,
+        written: Option<Written<'_>>,
+    ) -> Fingerprint {
         let key = self.hash((
             event.audit_id.as_deref(),
             event.stage_text.as_deref(),
@@ -66,21 +78,34 @@ impl Fingerprints {
         let body = |body: Option<&str>| body.map_or(0, |body| self.hash(body).max(1));
         Fingerprint {
             key,
-            envelope: self.envelope(text),
+            envelope: written.map_or_else(
+                || self.members(text),
+                |written| match untruncated(event) {
+                    None => self.whole(&written.members),
+                    Some(members) => self.whole(&[&members]),
+                },
+            ),
             bodies: [body(event.request_object), body(event.response_object)],
         }
     }
 
+    /// Hashes a text that stands in parts.
+    fn whole(&self, parts: &[&str]) -> u64 {
+        let mut hasher = SipHasher13::new_with_key(&self.0);
+        parts.iter().for_each(|part| hasher.write(part.as_bytes()));
+        hasher.finish()
+    }
+
     /// Hashes the members that tell two events apart: not `kind` and `apiVersion`, which stand
     /// once for a whole webhook body, and not what says that bodies were left out.
-    fn envelope(&self, text: &str) -> u64 {
+    fn members(&self, text: &str) -> u64 {
         let Ok(members) = json::members(text) else { return self.hash(text) };
         let mut hasher = SipHasher13::new_with_key(&self.0);
         for (key, value) in &members.0 {
             match &**key {
                 "kind" | "apiVersion" | "requestObject" | "responseObject" => {}
                 "annotations" if value.get().contains(TRUNCATED) => {
-                    if let Some(others) = untruncated(value.get()) {
+                    if let Some(others) = without_truncated(value.get()) {
                         (&**key, &*others).hash(&mut hasher);
                     }
                 }
@@ -99,9 +124,24 @@ impl Fingerprints {
 
 const TRUNCATED: &str = "audit.k8s.io/truncated";
 
+/// What would be written of an event from which no bodies were left out, but for its bodies; `None`
+/// where that is what is written anyway.
+fn untruncated(event: &Event<'_>) -> Option<String> {
+    event.annotations.get(TRUNCATED)?;
+    let mut others = event.annotations.0.clone();
+    others.retain(|(key, _)| &**key != TRUNCATED);
+    let event = Event {
+        annotations: Pairs(others),
+        request_object: None,
+        response_object: None,
+        ..event.clone()
+    };
+    encode(&event, Form::Item).strip_prefix('{').map(str::to_owned)
+}
+
 /// The annotations but for the one that says that bodies were left out, as the API server would
 /// write them; nothing, if it was the only one.
-fn untruncated(annotations: &str) -> Option<String> {
+fn without_truncated(annotations: &str) -> Option<String> {
     let members = json::members(annotations).ok()?;
     let others: Vec<String> = members
         .0
@@ -212,6 +252,8 @@ fn compare(newer: &Fingerprint, earlier: &Fingerprint) -> Marks {
 
 #[cfg(test)]
 mod tests {
+    use whodid_testkit::captures;
+
     use super::*;
 
     fn print(prints: &Fingerprints, text: &str) -> Fingerprint {
@@ -258,6 +300,34 @@ mod tests {
             window.next(print(&prints, &earlier), 0, 0);
             assert_eq!(window.next(print(&prints, &newer), 1, 0), expected, "{earlier} {newer}");
         }
+    }
+
+    /// However it is written, and with or without its bodies: what API servers write takes the
+    /// short way, other spellings the long one.
+    #[test]
+    fn captured_events_are_known_again() {
+        let prints = Fingerprints::new();
+        let mut with_bodies = 0;
+        for text in captures::typical() {
+            let event = Event::parse(text.as_bytes()).unwrap();
+            let item = encode(&event, Form::Item);
+            let mut without =
+                Event { request_object: None, response_object: None, ..event.clone() };
+            without.annotations.0.push((TRUNCATED.into(), "true".into()));
+            without.annotations.0.sort();
+            let (first, truncated) = (print(&prints, &text), encode(&without, Form::Line));
+            assert_eq!(print(&prints, &item), first, "{text}");
+            let spaced = |text: &str| text.replacen(':', " : ", 1);
+            let [spaced, spaced_item] = [&text, &item].map(|text| print(&prints, &spaced(text)));
+            assert_eq!(spaced, spaced_item, "{text}");
+            let truncated = compare(&print(&prints, &truncated), &first);
+            assert!(truncated.duplicate && !truncated.conflict, "{text}");
+            with_bodies += usize::from(event.request_object.is_some());
+            let mut other = event.clone();
+            other.verb = Some("otherwise".into());
+            assert!(compare(&print(&prints, &encode(&other, Form::Line)), &first).conflict);
+        }
+        assert!(with_bodies > 100, "{with_bodies}");
     }
 
     #[test]

@@ -23,9 +23,13 @@ pub fn folder() -> PathBuf {
     repository().join("testdata/captures")
 }
 
-/// The root of the repository.
+/// The root of the repository that cargo runs something of. It need not be the one in which this
+/// was compiled: clones may share a build cache.
 pub fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    let said = std::env::var_os("CARGO_MANIFEST_DIR");
+    let crate_folder = said.map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
+    let is_root = |folder: &&Path| folder.join("testdata/captures").is_dir();
+    crate_folder.ancestors().find(is_root).unwrap_or(&crate_folder).to_owned()
 }
 
 /// The folder of audit events that other people captured, if this machine has it: what

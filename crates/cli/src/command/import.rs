@@ -262,6 +262,7 @@ fn source_name(file: &Path) -> String {
 /// Makes a batch of items.
 fn make(preparer: &Preparer, cluster: &str, source: &str, items: &Items) -> Result<Batch, Failure> {
     let mut builder = preparer.begin(cluster, source)?;
+    builder.expect(items.len(), items.bytes());
     for (kind, bytes) in items.iter() {
         match kind {
             Kind::Value => builder.add(&Item::Value(bytes))?,

@@ -9,12 +9,20 @@ use crate::testdata;
 
 #[test]
 fn every_capture_comes_back_byte_for_byte() {
-    let mut counted = 0;
+    let (mut counted, mut shell) = (0, String::new());
     for (name, events) in testdata::captures() {
         for text in &events {
             let event = Event::parse(text.as_bytes()).unwrap();
             let form = Form::of(&event).unwrap();
             assert_eq!(&encode(&event, form), text, "{name}");
+            let written = Written::of(text, &event, &mut shell).unwrap();
+            let without = Event { request_object: None, response_object: None, ..event.clone() };
+            assert_eq!(written.form, form);
+            assert_eq!(form.head().to_owned() + &written.members.concat(), encode(&without, form));
+            let at = text.len() / 2;
+            for other in [format!("{text} "), text.replacen(':', ": ", 1), text[..at].to_owned()] {
+                assert_eq!(Written::of(&other, &event, &mut shell), None, "{other}");
+            }
         }
         counted += events.len();
     }

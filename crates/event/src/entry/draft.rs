@@ -52,6 +52,11 @@ impl Drafts {
         self.rows.is_empty()
     }
 
+    /// Makes room for so many bytes of events that are to come.
+    pub fn expect(&mut self, bytes: usize) {
+        self.text.reserve(bytes);
+    }
+
     /// Adds an event, of whose bodies these, which are slices of its text, are committed to.
     pub fn push_event(&mut self, text: &str, committed: [Option<&str>; 2]) {
         let [request, response] = committed.map(|body| span_of(text, body?));

@@ -50,6 +50,16 @@ pub enum Kind {
 }
 
 impl Items {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.found.len()
+    }
+
+    /// How many bytes they have.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (&Kind, &[u8])> {
         self.found
             .iter()
@@ -122,7 +132,8 @@ pub fn read(
             items: running.items,
             digest: running.digest,
         };
-        let (bytes, found) = (std::mem::take(bytes), std::mem::take(items));
+        let room = Vec::with_capacity(bytes.capacity());
+        let (bytes, found) = (std::mem::replace(bytes, room), std::mem::take(items));
         let batch = Items { bytes, found, position };
         // Whoever receives has stopped for a reason of its own.
         sender.blocking_send(batch).is_ok()
