@@ -77,6 +77,9 @@ pub(crate) fn columns_of(field: &str) -> Vec<&str> {
     }
 }
 
+/// Few events are longer as JSON.
+const JSON_BYTES: usize = 2_048;
+
 /// One row of `events`, with whatever columns were asked for.
 #[derive(Clone, Debug)]
 pub struct Row {
@@ -184,7 +187,11 @@ impl Row {
     pub fn json_text(&self) -> &str {
         let rows = self.batch.columns.num_rows();
         let texts = self.batch.json.get_or_init(|| (0..rows).map(|_| OnceLock::new()).collect());
-        let make = || serde_json::to_string(self).unwrap_or_default();
+        let make = || {
+            let mut text = Vec::with_capacity(JSON_BYTES);
+            let written = serde_json::to_writer(&mut text, self).ok();
+            written.and_then(|()| String::from_utf8(text).ok()).unwrap_or_default()
+        };
         texts.get(self.row).map_or("{}", |text| text.get_or_init(make))
     }
 }

@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use whodid_engine::API_VERSION;
 use whodid_event::time;
-use whodid_store::{Clock, Error, Hold, Mode, Plan, SystemClock, VACUUM_GRACE};
+use whodid_store::{Clock, Error, Hold, Mode, Plan, SystemClock};
 
 use crate::App;
 use crate::listener::Peer;
 use crate::problem::Problem;
 use crate::read::{Params, Reader};
-use crate::retaining::Retained;
+use crate::retaining::{self, BY_COMMAND, Retained};
 
 /// Proof that whoever asks owns the data directory.
 pub(crate) struct Owner;
@@ -141,15 +141,11 @@ pub(crate) async fn let_go(
     let rules = rules.map_err(|why| Problem::new(StatusCode::BAD_REQUEST, why))?;
     // It goes on when whoever asked does not wait for it.
     let work = tokio::spawn(async move {
-        let rule = |cluster: &str| Retained::rule(&rules, cluster);
-        let plans = app.writer.retention(rule, SystemClock.now())?;
         if letting.apply {
-            for plan in plans.iter().filter(|plan| plan.to > plan.from) {
-                app.writer.let_go(plan, "retention, by command").await?;
-            }
-            app.writer.vacuum(VACUUM_GRACE).await?;
+            return retaining::let_go(&app.writer, &rules, BY_COMMAND).await;
         }
-        Ok(plans)
+        let rule = |cluster: &str| Retained::rule(&rules, cluster);
+        app.writer.retention(rule, SystemClock.now())
     });
     let broke_off = |_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "it broke off");
     let plans = work.await.map_err(broke_off)?.map_err(|error: Error| failed(&error))?;

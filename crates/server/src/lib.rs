@@ -57,7 +57,7 @@ pub use cosigner::{Cosigner, CosignerSettings, Role, policy_lines};
 pub use cosigning::CosigningSettings;
 pub use error::{Error, Result};
 pub use keeping::plan_json;
-pub use retaining::Retained;
+pub use retaining::{BY_COMMAND, Retained, let_go};
 pub use tailing::TailedLog;
 pub use tls::{Authority, Identity, usual_names};
 

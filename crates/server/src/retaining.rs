@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use whodid_store::{
     Clock, DataFile, Error, Limit, Plan, Rule, Snapshot, SystemClock, Table, VACUUM_GRACE, Writer,
@@ -118,21 +118,36 @@ impl Retained {
     }
 }
 
-/// Lets the oldest go.
-pub(crate) async fn prune(writer: &Arc<Writer>, rules: &[Retained]) -> Result<(), Error> {
+/// Why it goes where somebody asked for it.
+pub const BY_COMMAND: &str = "retention, by command";
+
+/// Lets go what is past its retention; `why` is put on record with it. What comes back is what could
+/// go of each cluster, whether that was anything or not.
+///
+/// # Errors
+/// The disk refuses, or the record cannot be read.
+pub async fn let_go(writer: &Writer, rules: &[Retained], why: &str) -> Result<Vec<Plan>, Error> {
     let plans = writer.retention(|cluster| Retained::rule(rules, cluster), SystemClock.now())?;
-    for plan in plans {
-        let Plan { cluster, table, from, to, held_by, .. } = &plan;
+    for plan in plans.iter().filter(|plan| plan.to > plan.from) {
+        writer.let_go(plan, why).await?;
+    }
+    writer.vacuum(VACUUM_GRACE).await?;
+    Ok(plans)
+}
+
+/// The same, as a server does it by itself, which says what it did.
+pub(crate) async fn prune(writer: &Writer, rules: &[Retained]) -> Result<(), Error> {
+    for plan in let_go(writer, rules, "retention").await? {
+        let Plan { cluster, table, from, to, held_by, .. } = plan;
         if let Some(hold) = held_by {
             tracing::info!(cluster, hold, "a hold keeps events that are past their retention");
         }
         if to > from {
-            writer.let_go(&plan, "retention").await?;
             let what = table.name();
             tracing::info!(cluster, from, to, what, "what is past its retention was deleted");
         }
     }
-    writer.vacuum(VACUUM_GRACE).await.map(drop)
+    Ok(())
 }
 
 /// Looks which clusters are full, and warns of those that will be.

@@ -14,22 +14,25 @@ use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::background::{Pace, in_background};
 use crate::columns::events_schema;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
-use crate::flush::{Tables, blocking, checkpoint_if_due, put_file, seal};
+use crate::flush::{Tables, checkpoint_if_due, put_file, seal};
 use crate::ledger::{Handle, Record, Seal, meta};
 use crate::memtable::{Files, Shared};
 use crate::object::DiskStore;
-use crate::rebuild::{decode, decode_columns, decode_range, fetch};
-use crate::segment;
+use crate::rebuild::{decode_columns, decode_each, decode_range, fetch};
+use crate::segment::{self, Making};
 use crate::snapshot::Table;
 use crate::table::{Commit, DataFile, NewFile, TableLog};
+
+mod merging;
 
 /// A compacted segment holds at most this many events,
 pub(crate) const LEAVES_MAX: u64 = segment::SETTLED_LEAVES_MAX as u64;
 
-/// and is made from files of at most this many bytes, so that it fits into memory unpacked.
+/// and is made from files of at most this many bytes.
 pub(crate) const BYTES_MAX: u64 = 16 << 20;
 
 /// How long a file that is replaced stays for readers that have pinned it.
@@ -167,14 +170,6 @@ fn groups(files: &[DataFile]) -> Vec<Vec<DataFile>> {
     groups
 }
 
-fn decode_all(table: Table, files: &[Bytes]) -> Result<Vec<RecordBatch>> {
-    let mut batches = Vec::new();
-    for file in files {
-        batches.extend(decode(table, file)?);
-    }
-    Ok(batches)
-}
-
 /// What bodies can be about: the events of some files, as far as bodies are ordered by them.
 fn about(files: &[Bytes]) -> Result<RecordBatch> {
     let columns = [&["seq"][..], &segment::ORDER_COLUMNS].concat();
@@ -193,9 +188,12 @@ fn cluster(group: &[DataFile]) -> String {
 async fn merge_events(sealed: &Sealed<'_>, group: &[DataFile]) -> Result<NewFile> {
     let files = sealed.fetch_all(Table::Events, group).await?;
     let cluster = cluster(group);
-    blocking(move || {
-        let batches = decode_all(Table::Events, &files)?;
-        segment::events_file(&cluster, &batches, segment::SETTLED_LEVEL)
+    in_background(Pace::Whenever, move || {
+        let mut making = Making::begin(Table::Events, segment::SETTLED_LEVEL)?;
+        for file in &files {
+            decode_each(Table::Events, file, |rows| making.add(&rows))?;
+        }
+        making.finish(&cluster)
     })
     .await
 }
@@ -214,12 +212,10 @@ async fn merge_bodies(
     let events: Vec<DataFile> = events.iter().filter(overlaps).cloned().collect();
     let events = sealed.fetch_all(Table::Events, &events).await?;
     let bodies = sealed.fetch_all(Table::Bodies, group).await?;
-    blocking(move || {
-        let about = about(&events)?;
-        let bodies = decode_all(Table::Bodies, &bodies)?;
-        let about = vec![about; bodies.len()];
-        let merged = segment::bodies_file(&cluster, &about, &bodies, None, segment::SETTLED_LEVEL)?;
-        merged.ok_or_else(|| Error::Invalid("a file of bodies is empty".into()))
+    in_background(Pace::Whenever, move || {
+        let mut making = Making::begin(Table::Bodies, segment::SETTLED_LEVEL)?;
+        merging::merge(&about(&events)?, &bodies, |rows| making.add(rows))?;
+        making.finish(&cluster)
     })
     .await
 }
@@ -310,12 +306,9 @@ pub(crate) async fn cut(writing: &Writing<'_>, cluster: &str, to: u64) -> Result
 async fn rest(sealed: &Sealed<'_>, table: Table, file: &DataFile, from: u64) -> Result<NewFile> {
     let bytes = sealed.fetch(table, file).await?;
     let (cluster, range) = (file.cluster.clone(), from..file.stats.seq.1 + 1);
-    blocking(move || {
+    in_background(Pace::Soon, move || {
         let batches = decode_range(table, &bytes, &range)?;
-        match table {
-            Table::Events => segment::events_file(&cluster, &batches, segment::SETTLED_LEVEL),
-            Table::Bodies => segment::sorted_file(&cluster, &batches, segment::SETTLED_LEVEL),
-        }
+        segment::file(table, &cluster, &batches, segment::SETTLED_LEVEL)
     })
     .await
 }

@@ -52,7 +52,7 @@ pub(crate) async fn erase(
             if gone.iter().sum::<u64>() == 0 {
                 return Ok(None);
             }
-            segment::sorted_file(&cluster, &batches, segment::SETTLED_LEVEL).map(Some)
+            segment::file(Table::Bodies, &cluster, &batches, segment::SETTLED_LEVEL).map(Some)
         });
         let Some(erased) = erased.await? else { continue };
         put_file(store, ledger, Table::Bodies.name(), &erased).await?;

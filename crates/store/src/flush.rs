@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use whodid_event::time::Micros;
 
+use crate::background::{Pace, in_background};
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
@@ -23,6 +24,7 @@ use crate::object::DiskStore;
 use crate::positions::hex;
 use crate::segment;
 use crate::sequencer::Request;
+use crate::snapshot::Table;
 use crate::table::{BODIES, Commit, DeltaLog, EVENTS, NewFile, TableLog};
 use crate::wal;
 
@@ -130,7 +132,7 @@ impl Flusher {
 
         let written = bodies_watermarks(&tables, &frozen).await?;
         let runs = Arc::clone(&frozen);
-        let bodies = blocking(move || build_bodies(&runs, &written)).await?;
+        let bodies = in_background(Pace::Soon, move || build_bodies(&runs, &written)).await?;
         self.put(BODIES, &bodies).await?;
         let is_committed = is_covered(&tables.bodies, &watermarks).await?;
         if !is_committed {
@@ -138,7 +140,7 @@ impl Flusher {
         }
 
         let runs = Arc::clone(&frozen);
-        let events = blocking(move || build_events(&runs)).await?;
+        let events = in_background(Pace::Soon, move || build_events(&runs)).await?;
         self.put(EVENTS, &events).await?;
         // Frames below the watermark are not read again: their positions must be elsewhere.
         self.save_positions()?;
@@ -312,7 +314,7 @@ fn build_events(frozen: &Frozen) -> Result<Vec<NewFile>> {
     let mut files = Vec::new();
     for Run { cluster, chunks } in &frozen.runs {
         let (events, _) = segment::batches(chunks);
-        files.push(segment::events_file(cluster, &events, segment::FIRST_LEVEL)?);
+        files.push(segment::file(Table::Events, cluster, &events, segment::FIRST_LEVEL)?);
     }
     Ok(files)
 }

@@ -16,6 +16,7 @@
     )
 )]
 
+mod background;
 mod batch;
 mod chunk;
 mod clock;

@@ -24,6 +24,10 @@ use object_store::{
 use crate::disk::{self, Disk, Entry};
 use crate::health::Health;
 
+/// A long file is synced after so many bytes: file systems let the sync of one file, such as the
+/// write-ahead log's, for which senders wait, take as long as what others have written.
+const SYNC_BYTES: usize = 1 << 20;
+
 /// Where files stand while they are being written.
 pub(crate) const TMP: &str = "tmp";
 
@@ -112,8 +116,12 @@ impl DiskStore {
 
     fn place(&self, tmp: &str, path: &str, chunks: &[Bytes], mode: &PutMode) -> Result<()> {
         let mut file = self.disk.create(tmp).map_err(|error| io_error(tmp, error))?;
-        for chunk in chunks {
-            file.append(chunk).map_err(|error| io_error(path, error))?;
+        let unavailable = |error| io_error(path, error);
+        for piece in chunks.iter().flat_map(|chunk| chunk.chunks(SYNC_BYTES)) {
+            file.append(piece).map_err(unavailable)?;
+            if piece.len() == SYNC_BYTES {
+                self.health.synced(path, file.sync()).map_err(generic)?;
+            }
         }
         self.health.synced(path, file.sync()).map_err(generic)?;
         match mode {

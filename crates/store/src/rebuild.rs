@@ -11,7 +11,8 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowPredicateFn, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowFilter,
+    ArrowPredicateFn, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder, RowFilter,
 };
 use whodid_event::Event;
 use whodid_event::time::Micros;
@@ -98,10 +99,15 @@ pub(crate) fn decode_each(
     mut take: impl FnMut(RecordBatch) -> Result<()>,
 ) -> Result<()> {
     const PIECE_ROWS: usize = 4_096;
-    for batch in reader(table, bytes)?.with_batch_size(PIECE_ROWS).build()? {
+    for batch in pieces(table, bytes, PIECE_ROWS)? {
         take(batch?)?;
     }
     Ok(())
+}
+
+/// Reads a file of a table so many rows at a time.
+pub(crate) fn pieces(table: Table, bytes: &Bytes, rows: usize) -> Result<ParquetRecordBatchReader> {
+    Ok(reader(table, bytes)?.with_batch_size(rows).build()?)
 }
 
 /// Decodes the rows whose `seq` is in a range.

@@ -2,11 +2,8 @@
 //! sorted by what they are about, which halves their size. `docs/format/segment.md` has the
 //! layout.
 
-use std::sync::Arc;
-
 use arrow::array::{Array, Int64Array, RecordBatch, StringViewArray};
 use arrow::compute::interleave_record_batch;
-use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -19,7 +16,7 @@ use crate::columns::{bodies_schema, events_schema, typed};
 use crate::error::Result;
 use crate::snapshot::Table;
 use crate::table::{FileStats, NewFile};
-use crate::words::{self, WordIndex};
+use crate::words::{self, Indexer};
 
 /// A row group holds this many leaves,
 pub(crate) const ROW_GROUP_LEAVES: usize = 65_536;
@@ -67,9 +64,94 @@ pub(crate) fn day_text(instant: Micros) -> String {
     time::format(instant).chars().take(10).collect()
 }
 
-/// Makes the events file of a run of chunks.
-pub(crate) fn events_file(cluster: &str, batches: &[RecordBatch], level: i32) -> Result<NewFile> {
-    let stats = Stats(stats_of_events(batches)?);
+/// A segment's file being made, of rows that come in its order.
+pub(crate) struct Making {
+    table: Table,
+    level: i32,
+    writer: ArrowWriter<Vec<u8>>,
+    /// Files that compaction will replace soon are read whole until then.
+    indexer: Option<Indexer>,
+    stats: Option<FileStats>,
+    /// Whether no request and no response is left in it.
+    is_erased: bool,
+}
+
+impl Making {
+    pub(crate) fn begin(table: Table, level: i32) -> Result<Self> {
+        let (schema, properties) = match table {
+            Table::Events => (events_schema(), of_events(level)?),
+            Table::Bodies => (bodies_schema(), of_bodies(level)?),
+        };
+        // Without Arrow's own schema in the file, every reader sees plain Parquet types.
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties.build())
+            .with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), schema, options)?;
+        let indexer = (level == SETTLED_LEVEL).then(|| Indexer::new(table));
+        let is_erased = table == Table::Bodies;
+        Ok(Making { table, level, writer, indexer, stats: None, is_erased })
+    }
+
+    pub(crate) fn add(&mut self, rows: &RecordBatch) -> Result<()> {
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        self.writer.write(rows)?;
+        if let Some(indexer) = &mut self.indexer {
+            indexer.add(rows)?;
+        }
+        let rows = std::slice::from_ref(rows);
+        let stats = match self.table {
+            Table::Events => stats_of_events(rows)?,
+            Table::Bodies => stats_of_bodies(rows)?,
+        };
+        self.stats = Some(self.stats.map_or(stats, |before| join(before, stats)));
+        self.is_erased = self.is_erased && is_erased(rows)?;
+        Ok(())
+    }
+
+    pub(crate) fn finish(mut self, cluster: &str) -> Result<NewFile> {
+        if let Some(indexer) = self.indexer {
+            let index = indexer.finish()?;
+            self.writer.flush()?;
+            let offset = self.writer.bytes_written();
+            self.writer.write_all(index.bytes()).map_err(parquet::errors::ParquetError::from)?;
+            self.writer.append_key_value_metadata(words::noted(offset, &index));
+        }
+        let bytes = self.writer.into_inner()?.into();
+        let stats = self.stats.map_or_else(|| stats_of_bodies(&[]), Ok)?;
+        let suffix = if self.is_erased { ERASED_SUFFIX } else { suffix(self.level) };
+        let path = file_path(cluster, &stats, suffix);
+        Ok(NewFile { path, cluster: cluster.to_owned(), bytes, stats })
+    }
+}
+
+/// Makes the file of rows that are in its order.
+pub(crate) fn file(
+    table: Table,
+    cluster: &str,
+    batches: &[RecordBatch],
+    level: i32,
+) -> Result<NewFile> {
+    let mut making = Making::begin(table, level)?;
+    batches.iter().try_for_each(|rows| making.add(rows))?;
+    making.finish(cluster)
+}
+
+/// Makes the bodies file of a run of chunks, but for bodies at or below `written`; `None` if none
+/// is left.
+pub(crate) fn bodies_file(
+    cluster: &str,
+    events: &[RecordBatch],
+    bodies: &[RecordBatch],
+    written: Option<u64>,
+    level: i32,
+) -> Result<Option<NewFile>> {
+    let sorted = sorted_bodies(events, bodies, written)?;
+    sorted.map(|sorted| file(Table::Bodies, cluster, &[sorted], level)).transpose()
+}
+
+fn of_events(level: i32) -> Result<WriterPropertiesBuilder> {
     // A dictionary for each row group: many take much room, so that settled files have one.
     let group = if level == SETTLED_LEVEL { SETTLED_LEAVES_MAX } else { ROW_GROUP_LEAVES };
     let mut properties = properties(level)?
@@ -85,12 +167,7 @@ pub(crate) fn events_file(cluster: &str, batches: &[RecordBatch], level: i32) ->
             .set_column_bloom_filter_fpp(column.clone(), 0.01)
             .set_column_bloom_filter_max_ndv(column, *values);
     }
-    for column in GROWING {
-        let column = ColumnPath::from(column);
-        properties = properties
-            .set_column_dictionary_enabled(column.clone(), false)
-            .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
-    }
+    properties = growing(properties, &GROWING);
     // Random bytes neither repeat nor compress; their lengths do.
     let audit_id = ColumnPath::from("audit_id");
     properties = properties
@@ -101,46 +178,25 @@ pub(crate) fn events_file(cluster: &str, batches: &[RecordBatch], level: i32) ->
         let column = ColumnPath::from(column);
         properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
     }
-    // Files that compaction will replace soon are read whole until then.
-    let index = (level == SETTLED_LEVEL).then(|| WordIndex::of(Table::Events, batches));
-    let index = index.transpose()?;
-    let bytes = write(&events_schema(), batches, properties.build(), index.as_ref())?;
-    Ok(stats.file(cluster, bytes, suffix(level)))
+    Ok(properties)
 }
 
-/// Makes the bodies file of a run of chunks, but for bodies at or below `written`; `None` if none
-/// is left.
-pub(crate) fn bodies_file(
-    cluster: &str,
-    events: &[RecordBatch],
-    bodies: &[RecordBatch],
-    written: Option<u64>,
-    level: i32,
-) -> Result<Option<NewFile>> {
-    let sorted = sorted_bodies(events, bodies, written)?;
-    sorted.map(|sorted| sorted_file(cluster, &[sorted], level)).transpose()
-}
-
-/// Makes a bodies file of rows that are in its order.
-pub(crate) fn sorted_file(cluster: &str, sorted: &[RecordBatch], level: i32) -> Result<NewFile> {
-    let stats = Stats(stats_of_bodies(sorted)?);
-    let mut properties = properties(level)?;
-    for column in ["seq", "received"] {
-        let column = ColumnPath::from(column);
-        properties = properties
-            .set_column_dictionary_enabled(column.clone(), false)
-            .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
-    }
+fn of_bodies(level: i32) -> Result<WriterPropertiesBuilder> {
     let json = ColumnPath::from("json");
-    properties = properties
+    Ok(growing(properties(level)?, &["seq", "received"])
         .set_column_dictionary_enabled(json.clone(), false)
         .set_column_encoding(json.clone(), Encoding::PLAIN)
-        .set_column_statistics_enabled(json, EnabledStatistics::None);
-    let index = (level == SETTLED_LEVEL).then(|| WordIndex::of(Table::Bodies, sorted));
-    let index = index.transpose()?;
-    let bytes = write(&bodies_schema(), sorted, properties.build(), index.as_ref())?;
-    let suffix = if is_erased(sorted)? { ERASED_SUFFIX } else { suffix(level) };
-    Ok(stats.file(cluster, bytes, suffix))
+        .set_column_statistics_enabled(json, EnabledStatistics::None))
+}
+
+/// Numbers that grow are kept by their differences.
+fn growing(properties: WriterPropertiesBuilder, columns: &[&str]) -> WriterPropertiesBuilder {
+    columns.iter().fold(properties, |properties, column| {
+        let column = ColumnPath::from(*column);
+        properties
+            .set_column_dictionary_enabled(column.clone(), false)
+            .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED)
+    })
 }
 
 fn suffix(level: i32) -> &'static str {
@@ -167,26 +223,28 @@ fn properties(level: i32) -> Result<WriterPropertiesBuilder> {
         .set_created_by(concat!("whodid ", env!("CARGO_PKG_VERSION")).to_owned()))
 }
 
-fn write(
-    schema: &arrow::datatypes::SchemaRef,
-    batches: &[RecordBatch],
-    properties: WriterProperties,
-    index: Option<&WordIndex>,
-) -> Result<Bytes> {
-    // Without Arrow's own schema in the file, every reader sees plain Parquet types.
-    let options =
-        ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(schema), options)?;
-    for batch in batches {
-        writer.write(batch)?;
+/// What bodies are about, as far as they are ordered by it.
+pub(crate) struct About<'a> {
+    seqs: &'a Int64Array,
+    columns: [&'a StringViewArray; 4],
+}
+
+impl<'a> About<'a> {
+    /// By the events of some bodies.
+    pub(crate) fn of(events: &'a RecordBatch) -> Result<Self> {
+        let [resource, verb, namespace, name] = ORDER_COLUMNS.map(|name| typed(events, name));
+        let columns = [resource?, verb?, namespace?, name?];
+        Ok(About { seqs: typed(events, "seq")?, columns })
     }
-    if let Some(index) = index {
-        writer.flush()?;
-        let offset = writer.bytes_written();
-        writer.write_all(index.bytes()).map_err(parquet::errors::ParquetError::from)?;
-        writer.append_key_value_metadata(words::noted(offset, index));
+
+    /// By what the bodies of an event are ordered.
+    pub(crate) fn key(&self, seq: i64) -> [Option<&'a str>; 4] {
+        let event = self.seqs.values().binary_search(&seq).unwrap_or(usize::MAX);
+        let value = |column: &'a StringViewArray| {
+            (event < column.len() && column.is_valid(event)).then(|| column.value(event))
+        };
+        self.columns.map(value)
     }
-    Ok(writer.into_inner()?.into())
 }
 
 /// The bodies in the order of what they are about: resource, verb, namespace, name, then the log.
@@ -198,19 +256,13 @@ fn sorted_bodies(
 ) -> Result<Option<RecordBatch>> {
     let mut rows = Vec::new();
     for (i, (events, bodies)) in events.iter().zip(bodies).enumerate() {
-        let columns = ORDER_COLUMNS.map(|name| typed::<StringViewArray>(events, name));
-        let [resource, verb, namespace, name] = columns;
-        let about = [resource?, verb?, namespace?, name?];
-        let event_seqs = typed::<Int64Array>(events, "seq")?;
+        let about = About::of(events)?;
         let members = typed::<StringViewArray>(bodies, "member")?;
         for (row, seq) in typed::<Int64Array>(bodies, "seq")?.values().iter().enumerate() {
             if written.is_some_and(|written| seq.cast_unsigned() <= written) {
                 continue;
             }
-            let event = event_seqs.values().binary_search(seq).unwrap_or(usize::MAX);
-            let key = about.map(|column| {
-                (event < column.len() && column.is_valid(event)).then(|| column.value(event))
-            });
+            let key = about.key(*seq);
             rows.push((key, members.value(row), *seq, (i, row)));
         }
     }
@@ -221,17 +273,6 @@ fn sorted_bodies(
     let order: Vec<(usize, usize)> = rows.into_iter().map(|(.., at)| at).collect();
     let batches: Vec<&RecordBatch> = bodies.iter().collect();
     Ok(Some(interleave_record_batch(&batches, &order)?))
-}
-
-/// What a table's log says about a file, gathered while it is made.
-struct Stats(FileStats);
-
-impl Stats {
-    fn file(self, cluster: &str, bytes: Bytes, suffix: &str) -> NewFile {
-        let stats = self.0;
-        let path = file_path(cluster, &stats, suffix);
-        NewFile { path, cluster: cluster.to_owned(), bytes, stats }
-    }
 }
 
 /// What is known of the rows of a file of events.

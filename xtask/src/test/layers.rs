@@ -51,7 +51,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
 const TESTKIT: &str = "whodid-testkit";
 
 /// Foreign crates that have owners: whom outside of tests no other crate may name them.
-const OWNED: [(&str, &[&str]); 11] = [
+const OWNED: [(&str, &[&str]); 12] = [
     ("anyhow", &["whodid-cli", "xtask"]),
     ("arrow", &["whodid-store", "whodid-engine"]),
     ("axum", &["whodid-server"]),
@@ -63,6 +63,7 @@ const OWNED: [(&str, &[&str]); 11] = [
     ("reqwest", &["whodid-api"]),
     ("rusqlite", &["whodid-store"]),
     ("rustls", &["whodid-server"]),
+    ("thread-priority", &["whodid-store"]),
 ];
 
 /// Crates that do no I/O and compile in seconds, tests included.

@@ -81,6 +81,8 @@ impl Source {
     pub(crate) fn new(seed: u64, loses: bool) -> Self {
         let options = Options { resent: false, ..Options::default() };
         let expected = [0; QUERIES.len()];
+        // What events are made of is read for the first one: before the clock runs.
+        Generator::new(seed, Options::default()).next_into(&mut Vec::new());
         Source { generator: Generator::new(seed, options), sent: 0, loses, expected }
     }
 

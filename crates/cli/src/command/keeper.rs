@@ -5,10 +5,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use whodid_api::{Client, Endpoint};
-use whodid_server::{Retained, plan_json};
-use whodid_store::{Error, Hold, Mode, Options, Reader, VACUUM_GRACE, Writer};
+use whodid_server::{BY_COMMAND, Retained, let_go, plan_json};
+use whodid_store::{Error, Hold, Mode, Options, Reader, Writer};
 
-use super::now;
 use crate::failure::Failure;
 
 pub enum Keeper {
@@ -70,11 +69,7 @@ impl Keeper {
     ) -> Result<Vec<Value>, Failure> {
         match self {
             Keeper::Own(writer) => {
-                let plans = writer.retention(|cluster| Retained::rule(retained, cluster), now())?;
-                for plan in plans.iter().filter(|plan| plan.to > plan.from) {
-                    writer.let_go(plan, "retention, by command").await?;
-                }
-                writer.vacuum(VACUUM_GRACE).await?;
+                let plans = let_go(&writer, retained, BY_COMMAND).await?;
                 writer.close().await?;
                 Ok(plans.iter().map(plan_json).collect())
             }
