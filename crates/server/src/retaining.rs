@@ -121,8 +121,8 @@ impl Retained {
 /// Why it goes where somebody asked for it.
 pub const BY_COMMAND: &str = "retention, by command";
 
-/// Lets go what is past its retention; `why` is put on record with it. What comes back is what could
-/// go of each cluster, whether that was anything or not.
+/// Lets go what is past its retention; `why` is put on record with it. What comes back is what
+/// could go of each cluster, whether that was anything or not.
 ///
 /// # Errors
 /// The disk refuses, or the record cannot be read.

@@ -92,7 +92,9 @@ impl Fingerprints {
     /// Hashes a text that stands in parts.
     fn whole(&self, parts: &[&str]) -> u64 {
         let mut hasher = SipHasher13::new_with_key(&self.0);
-        parts.iter().for_each(|part| hasher.write(part.as_bytes()));
+        for part in parts {
+            hasher.write(part.as_bytes());
+        }
         hasher.finish()
     }
 

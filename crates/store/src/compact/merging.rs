@@ -18,7 +18,8 @@ const SOURCE_ROWS: usize = 512;
 /// and so many are handed over.
 const PIECE_ROWS: usize = 4_096;
 
-/// Hands the rows of all files over, in the order of a file. `events` are those that they are about.
+/// Hands the rows of all files over, in the order of a file. `events` are those that they are
+/// about.
 ///
 /// # Errors
 /// A file cannot be decoded, or what takes the rows fails.
@@ -69,7 +70,7 @@ impl Source<'_> {
     }
 }
 
-impl<'a> Merging<'a> {
+impl Merging<'_> {
     /// The source that has the next row.
     fn first(&self) -> Option<usize> {
         let sources = self.sources.iter().enumerate();
@@ -120,6 +121,7 @@ impl<'a> Merging<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
     use std::sync::Arc;
 
     use arrow::array::{ArrayRef, BinaryArray, TimestampMicrosecondArray};
@@ -128,6 +130,7 @@ mod tests {
 
     use super::*;
     use crate::columns::bodies_schema;
+    use crate::rebuild::decode;
     use crate::segment::{ORDER_COLUMNS, SETTLED_LEVEL, bodies_file};
 
     /// Events whose columns of the order have these values, one for each.
@@ -167,19 +170,18 @@ mod tests {
             let events = events(&values);
             let all: Vec<i64> = (0_i64..).take(values.len()).collect();
             let sorted = |seqs: &[i64]| {
-                bodies_file("c", &[events.clone()], &[bodies(seqs)], None, SETTLED_LEVEL).unwrap()
+                let events = slice::from_ref(&events);
+                bodies_file("c", events, &[bodies(seqs)], None, SETTLED_LEVEL).unwrap().unwrap()
             };
-            let parts: Vec<Bytes> = all
-                .chunks(values.len().div_ceil(files))
-                .filter_map(|seqs| Some(sorted(seqs)?.bytes))
-                .collect();
+            let parts = all.chunks(values.len().div_ceil(files));
+            let parts: Vec<Bytes> = parts.map(|seqs| sorted(seqs).bytes).collect();
             let mut merged = Vec::new();
             merge(&events, &parts, |rows| {
                 merged.push(rows.clone());
                 Ok(())
             })
             .unwrap();
-            let whole = crate::rebuild::decode(Table::Bodies, &sorted(&all).unwrap().bytes).unwrap();
+            let whole = decode(Table::Bodies, &sorted(&all).bytes).unwrap();
             let one = |batches: &[RecordBatch]| concat_batches(&bodies_schema(), batches).unwrap();
             prop_assert_eq!(one(&merged), one(&whole));
         }
