@@ -63,7 +63,7 @@ impl Engine {
     /// The bodies that a term can find.
     fn bodies_with_words(&self, term: &Term) -> SnapshotTable {
         let (_, path) = body_path(term);
-        self.table(Table::Bodies, Wanted::words(&words_of(path, &term.test)))
+        self.table(Table::Bodies, Wanted::words_of_body(&words_of(path, &term.test)))
     }
 
     /// The events among which those are that pass a query, as far as it can be told without

@@ -58,6 +58,8 @@ pub(crate) enum Kept {
     Column(ArrayRef),
     /// It is not kept.
     TooWide,
+    /// It was asked for, of so few rows that nobody read all of it.
+    Asked,
 }
 
 /// What each takes of what there may be, in bytes.
@@ -74,7 +76,7 @@ impl Weighter<(String, usize), Kept> for Weight {
     fn weight(&self, (path, _): &(String, usize), kept: &Kept) -> u64 {
         let memory = match kept {
             Kept::Column(column) => column.get_array_memory_size(),
-            Kept::TooWide => 0,
+            Kept::TooWide | Kept::Asked => 0,
         };
         (path.len() + memory) as u64
     }
@@ -111,6 +113,11 @@ impl Cache {
         self.columns.get(&(path.to_owned(), at))
     }
 
+    /// Notes that a column of a file was asked for.
+    pub(crate) fn note_asked(&self, path: &str, at: usize) {
+        self.columns.insert((path.to_owned(), at), Kept::Asked);
+    }
+
     /// Keeps a column of a file, if it is narrow; what comes back is what is kept.
     pub(crate) fn keep_column(&self, path: &str, at: usize, column: &ArrayRef) -> Option<ArrayRef> {
         let narrow = narrow(column);
@@ -145,6 +152,11 @@ fn narrow(column: &ArrayRef) -> Option<ArrayRef> {
     let narrow = match (column.as_dictionary_opt::<Int32Type>(), column.data_type()) {
         (Some(texts), _) => small(texts)?,
         (None, DataType::List(_)) => small(&told_apart(column)?)?,
+        // Codes are few.
+        (None, DataType::Int32) => {
+            let few = told_apart(column).and_then(|codes| small(&codes));
+            few.unwrap_or_else(|| Arc::clone(column))
+        }
         _ => Arc::clone(column),
     };
     let is_narrow = narrow.get_array_memory_size() <= ROW_BYTES_MAX * column.len() + FEW_BYTES;
@@ -189,7 +201,7 @@ fn numbered<K: ArrowDictionaryKeyType>(texts: &DictionaryArray<Int32Type>) -> Op
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{ListBuilder, StringBuilder};
+    use arrow::array::{Int32Array, ListBuilder, StringBuilder};
 
     use super::*;
 
@@ -215,6 +227,19 @@ mod tests {
         assert!(kept.get_array_memory_size() < column.get_array_memory_size() / 4);
         assert_eq!(&cast(&kept, column.data_type()).unwrap(), &column);
         assert!(narrow(&lists([])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn numbers_are_kept_by_their_numbers_if_they_are_few() {
+        for (distinct, width) in [(10, 1), (1_000, 2), (DISTINCT_MAX + 2, 4)] {
+            let rows = (0..100_000).map(|row| (row % 7 > 0).then_some(row % distinct));
+            let rows = rows.map(|row| row.map(|row| i32::try_from(row).unwrap()));
+            let column: ArrayRef = Arc::new(rows.collect::<Int32Array>());
+            let kept = narrow(&column).unwrap();
+            assert_eq!(&cast(&kept, column.data_type()).unwrap(), &column);
+            let bytes = kept.get_array_memory_size() / column.len();
+            assert_eq!(bytes, width, "{distinct} numbers");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Reading few columns of a table for filters that test single columns: a text is tested once for
-//! a file's dictionary, not once for each row that has it. More may be given than passes: whoever
-//! asks filters again. Which files and rows are read at all, [`crate::table`] says; [`read`] reads
-//! a file, and [`later`] says what a running plan adds.
+//! a file's dictionary, not once for each row that has it. Which files and rows are read at all,
+//! and what is done about other filters, [`crate::table`] says; [`read`] reads a file, and [`later`]
+//! says what a running plan adds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use arrow::array::{
 };
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::kernels::cmp::eq;
-use arrow::compute::{cast, concat, filter};
+use arrow::compute::{cast, concat, filter, take};
 use arrow::datatypes::{
     ArrowDictionaryKeyType, ArrowNativeType, DataType, Field, Schema, SchemaRef,
 };
@@ -25,15 +25,19 @@ use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::physical_expr::PhysicalExpr;
 use whodid_store::Table;
 
+mod distinct;
 mod later;
 mod read;
 mod wanting;
 
+pub(crate) use distinct::Distinct;
 pub(crate) use read::Scan;
 pub(crate) use wanting::Wanting;
 
-/// Of columns that are kept, one row of so many is looked at alone.
+/// Of columns that are kept, one row of so many is looked at alone, and one of so many if what it
+/// says has to be looked up.
 const SPARSE: usize = 64;
+const SPARSE_TO_LOOK_UP: usize = 4;
 
 /// Where an event stands in the log. Events in a file follow one another: of these it is not read.
 const SEQ: &str = "seq";
@@ -73,39 +77,57 @@ struct Test {
     schema: SchemaRef,
 }
 
+/// Filters, by who tests them.
+#[derive(Default)]
+pub(crate) struct Filters {
+    /// Those of a single column, by its name: [`Narrow`] does.
+    by_column: BTreeMap<String, Vec<Expr>>,
+    /// The others: whoever reads it.
+    pub(crate) rest: Vec<Expr>,
+}
+
+impl Filters {
+    /// Deals filters of a table out.
+    pub(crate) fn of(file_schema: &Schema, filters: &[Expr]) -> Self {
+        let mut dealt = Filters::default();
+        for filter in filters.iter().flat_map(split_conjunction) {
+            match single_column(file_schema, filter) {
+                Some(column) => dealt.by_column.entry(column).or_default().push(filter.clone()),
+                None => dealt.rest.push(filter.clone()),
+            }
+        }
+        dealt
+    }
+
+    /// Whether none tests a single column.
+    pub(crate) fn is_for_others(&self) -> bool {
+        self.by_column.is_empty()
+    }
+}
+
+/// The one column that a filter is a test of, if it is tested for itself.
+fn single_column(file_schema: &Schema, filter: &Expr) -> Option<String> {
+    let columns = filter.column_refs();
+    let mut columns = columns.iter().map(|column| column.name());
+    let (Some(column), None) = (columns.next(), columns.next()) else { return None };
+    let (_, field) = file_schema.column_with_name(column)?;
+    let has_values = matches!(field.data_type(), DataType::Utf8View | DataType::List(_));
+    // A function of each row is called sooner for those that pass the rest.
+    (column != WIDE && (has_values || !calls(filter))).then(|| column.to_owned())
+}
+
 impl Narrow {
-    /// `None` if no filter tests a single column. `given` is what is wanted of the table.
+    /// `given` is what is wanted of the table.
     pub(crate) fn new(
         state: &dyn Session,
         (table, file_schema): (Table, &SchemaRef),
         given: SchemaRef,
-        filters: &[Expr],
-    ) -> Result<Option<Self>> {
-        let mut by_column: BTreeMap<String, Vec<Expr>> = BTreeMap::new();
-        let mut others = Vec::new();
-        for filter in filters.iter().flat_map(split_conjunction) {
-            let columns = filter.column_refs();
-            let mut columns = columns.iter().map(|column| column.name());
-            let (Some(column), None) = (columns.next(), columns.next()) else {
-                others.push(filter);
-                continue;
-            };
-            let is_text = |field: &Field| *field.data_type() == DataType::Utf8View;
-            let field = file_schema.column_with_name(column).map(|(_, field)| field);
-            let is_list = |field: &Field| matches!(field.data_type(), DataType::List(_));
-            // A function of each row is called sooner for those that pass the rest.
-            let is_tested = |field: &Field| is_text(field) || is_list(field) || !calls(filter);
-            if column != WIDE && field.is_some_and(is_tested) {
-                by_column.entry(column.to_owned()).or_default().push(filter.clone());
-            }
-        }
+        Filters { by_column, rest }: Filters,
+    ) -> Result<Self> {
         let mut tests = tests(state, file_schema, by_column)?;
-        if tests.is_empty() {
-            return Ok(None);
-        }
         tests.sort_by_key(|test| !test.is_text);
         let early = match table {
-            Table::Bodies => early(state, &given, &others)?,
+            Table::Bodies => early(state, &given, &rest)?,
             Table::Events => Vec::new(),
         };
         let is_tested = |name: &str| tests.iter().any(|test| test.column == name);
@@ -121,7 +143,7 @@ impl Narrow {
         let seq = numbers(&|name| is_needed(name) && !is_read(name)).first().copied();
         let kept_schema = with_dictionaries(file_schema, |_| true);
         let file_schema = with_dictionaries(file_schema, is_tested);
-        Ok(Some(Narrow {
+        Ok(Narrow {
             schema: given,
             file_schema,
             kept_schema,
@@ -131,7 +153,7 @@ impl Narrow {
             is_in_order,
             tests,
             early,
-        }))
+        })
     }
 
     /// What is given.
@@ -226,7 +248,7 @@ impl Narrow {
         let count = rows.num_rows();
         let column = |field: &Arc<Field>| {
             if let Some(column) = rows.column_by_name(field.name()) {
-                return Ok(cast(column, field.data_type())?);
+                return spelled_out(column, field.data_type());
             }
             match path.iter().find(|(name, _)| name == field.name()) {
                 Some((_, value)) => value.to_array_of_size(count),
@@ -242,7 +264,7 @@ impl Narrow {
 impl Test {
     /// Which of some rows pass.
     fn among(&self, column: &ArrayRef, rows: &BooleanBuffer) -> Result<BooleanBuffer> {
-        if !is_sparse(rows) {
+        if !is_sparse(rows, SPARSE) {
             return Ok(rows & &self.of(column)?);
         }
         let few = filter(column, &BooleanArray::new(rows.clone(), None))?;
@@ -284,23 +306,25 @@ fn tests(
     Ok(tests)
 }
 
-/// Those of some filters that need nothing wide, and nothing that is not given.
+/// Those of some filters that need several columns, nothing wide, and nothing that is not given.
 fn early(
     state: &dyn Session,
     given: &SchemaRef,
-    filters: &[&Expr],
+    filters: &[Expr],
 ) -> Result<Vec<Arc<dyn PhysicalExpr>>> {
     let typed = DFSchema::try_from(Arc::clone(given))?;
     let is_narrow = |name: &str| name != WIDE && given.column_with_name(name).is_some();
-    let is_early =
-        |filter: &&&Expr| filter.column_refs().iter().all(|column| is_narrow(column.name()));
+    let is_early = |filter: &&Expr| {
+        let columns = filter.column_refs();
+        columns.len() > 1 && columns.iter().all(|column| is_narrow(column.name()))
+    };
     let filters = filters.iter().filter(is_early);
-    filters.map(|filter| state.create_physical_expr((*filter).clone(), &typed)).collect()
+    filters.map(|filter| state.create_physical_expr(filter.clone(), &typed)).collect()
 }
 
-/// Whether rows are so few that each is looked at alone.
-fn is_sparse(rows: &BooleanBuffer) -> bool {
-    rows.count_set_bits() < rows.len() / SPARSE
+/// Whether rows are fewer than one in so many.
+fn is_sparse(rows: &BooleanBuffer, share: usize) -> bool {
+    rows.count_set_bits() < rows.len() / share
 }
 
 /// So many rows, of which these are set.
@@ -314,6 +338,17 @@ fn set(rows: usize, these: impl Iterator<Item = (usize, bool)>) -> BooleanBuffer
 /// Whether a filter calls a function.
 fn calls(filter: &Expr) -> bool {
     filter.exists(|part| Ok(matches!(part, Expr::ScalarFunction(_)))).unwrap_or(true)
+}
+
+/// A column as another type. Texts by their places in a dictionary are views of these texts.
+fn spelled_out(column: &ArrayRef, kind: &DataType) -> Result<ArrayRef> {
+    match column.as_any_dictionary_opt() {
+        // Of few rows fewer texts are looked at.
+        Some(texts) if *kind == DataType::Utf8View && texts.values().len() <= column.len() => {
+            Ok(take(&cast(texts.values(), kind)?, texts.keys(), None)?)
+        }
+        _ => Ok(cast(column, kind)?),
+    }
 }
 
 /// Some of the texts by their places in a dictionary.
@@ -335,6 +370,8 @@ struct Known {
     passes: Vec<bool>,
     /// Whether a row passes that has no text.
     none_passes: bool,
+    /// Whether any text passes.
+    all_pass: bool,
     /// The one text that passes, if there is just one.
     only: Option<usize>,
 }
@@ -362,7 +399,8 @@ impl Known {
         let none_passes = passes.pop().unwrap_or_default();
         let mut passing = (0..).zip(&passes).filter(|(_, passes)| **passes).map(|(at, _)| at);
         let only = passing.next().filter(|_| passing.next().is_none());
-        Ok(Known { texts: Arc::clone(texts), passes, none_passes, only })
+        let all_pass = !passes.contains(&false);
+        Ok(Known { texts: Arc::clone(texts), passes, none_passes, all_pass, only })
     }
 
     /// How many of a thousand texts pass.
@@ -389,11 +427,16 @@ impl Known {
         among: &BooleanBuffer,
     ) -> BooleanBuffer {
         let keys = rows.keys();
+        if self.all_pass {
+            let nulls = keys.nulls().filter(|_| !self.none_passes);
+            return nulls.map_or_else(|| among.clone(), |nulls| nulls.inner() & among);
+        }
         let passes = |row: usize| {
             let at = keys.values().get(row).map(|key| key.as_usize());
             at.and_then(|at| self.passes.get(at)).copied().unwrap_or_default()
         };
-        if is_sparse(among) {
+        let share = if self.only.is_some() { SPARSE } else { SPARSE_TO_LOOK_UP };
+        if is_sparse(among, share) {
             let is_passing =
                 |row: usize| if keys.is_valid(row) { passes(row) } else { self.none_passes };
             let rows = among.set_indices().map(|row| (row, is_passing(row)));

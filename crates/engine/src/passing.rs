@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::SortOptions;
-use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::common::{DFSchema, Result};
 use datafusion::execution::TaskContext;
@@ -17,7 +16,6 @@ use datafusion::optimizer::simplify_expressions::{ExprSimplifier, SimplifyContex
 use datafusion::physical_expr::expressions::col;
 use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use datafusion::physical_plan::coop::CooperativeExec;
-use datafusion::physical_plan::filter::FilterExecBuilder;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, collect, execute_stream};
@@ -55,20 +53,14 @@ impl Passing {
         columns: &[&str],
     ) -> Result<Self> {
         let schema = table.schema();
-        let tested = filter.column_refs();
-        let is_read =
-            |name: &str| columns.contains(&name) || tested.iter().any(|column| column.name == name);
-        let projection = numbers(&schema, is_read);
-        let filters = split_conjunction_owned(filter.clone());
-        let scan = table.read(state, chosen, Some(&projection), &filters)?;
+        let fields = schema.fields().iter().enumerate();
+        let asked = fields.filter(|(_, field)| columns.contains(&field.name().as_str()));
+        let asked = asked.map(|(at, _)| at).collect();
+        let filters = split_conjunction_owned(filter);
+        let rows = table.read(state, chosen, Some(&asked), &filters)?;
         // Whoever waits for it may want to give up.
-        let scan = Arc::new(CooperativeExec::new(scan));
-        let given = scan.schema();
-        let typed = DFSchema::try_from(Arc::clone(&given))?;
-        let passes = state.create_physical_expr(filter, &typed)?;
-        let asked = numbers(&given, |name| columns.contains(&name));
-        let rows = FilterExecBuilder::new(passes, scan).apply_projection(Some(asked))?.build()?;
-        Ok(Passing { plan: Arc::new(rows), context: Arc::new(TaskContext::from(state)) })
+        let plan = Arc::new(CooperativeExec::new(rows));
+        Ok(Passing { plan, context: Arc::new(TaskContext::from(state)) })
     }
 
     /// The newest so many, the newest first; `time`, `cluster` and `seq` are among their columns.
@@ -123,10 +115,4 @@ pub(crate) fn simplified(
         .build();
     let simplifier = ExprSimplifier::new(context);
     simplifier.simplify(simplifier.coerce(filter, &schema)?)
-}
-
-/// The numbers of some columns.
-fn numbers(schema: &SchemaRef, is_meant: impl Fn(&str) -> bool) -> Vec<usize> {
-    let fields = schema.fields().iter().enumerate();
-    fields.filter(|(_, field)| is_meant(field.name())).map(|(at, _)| at).collect()
 }

@@ -11,6 +11,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 use whodid_event::time;
 
 use crate::table::events_table_schema;
@@ -45,16 +46,7 @@ impl FromStr for EventId {
 
 /// A UUID as text.
 pub(crate) fn uuid_text(bytes: [u8; 16]) -> String {
-    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
-    let mut text = String::with_capacity(36);
-    for (i, byte) in bytes.into_iter().enumerate() {
-        if matches!(i, 4 | 6 | 8 | 10) {
-            text.push('-');
-        }
-        text.push(digit(byte >> 4));
-        text.push(digit(byte & 15));
-    }
-    text
+    Uuid::from_bytes(bytes).to_string()
 }
 
 /// What only serves to give the original back, or is shown in another form.

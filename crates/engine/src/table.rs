@@ -5,16 +5,11 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, Date32Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray,
-    UInt64Array,
-};
+use arrow::array::{Date32Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::pruning::PruningStatistics;
-use datafusion::common::stats::Precision;
-use datafusion::common::{Column, DFSchema, Result, ScalarValue, Statistics};
+use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::physical_plan::parquet::{
@@ -31,6 +26,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::filter::FilterExecBuilder;
 use datafusion::physical_plan::union::UnionExec;
 use parquet::arrow::arrow_reader::RowSelection;
 use whodid_event::time;
@@ -39,8 +35,12 @@ use whodid_store::{DataFile, Snapshot, Table};
 
 use crate::cache::Cache;
 use crate::cost::{Meter, Metered};
-use crate::narrow::{Narrow, Scan, Wanting};
+use crate::narrow::{Filters, Narrow, Scan, Wanting};
 use crate::wanted::Wanted;
+
+mod statistics;
+
+use statistics::{FileStatistics, statistics};
 
 /// Where the session finds the snapshot's object store.
 pub(crate) const STORE_URL: &str = "whodid://record";
@@ -91,7 +91,7 @@ impl SnapshotTable {
     /// The rows that are wanted and can pass some filters.
     fn wanted(&self, filters: &[Expr]) -> Wanted {
         match self.table {
-            Table::Events => Wanted::Every(vec![self.wanted.clone(), Wanted::by_filters(filters)]),
+            Table::Events => Wanted::every([self.wanted.clone(), Wanted::by_filters(filters)]),
             Table::Bodies => self.wanted.clone(),
         }
     }
@@ -114,7 +114,7 @@ impl SnapshotTable {
         Ok(Chosen { files, predicate, rows })
     }
 
-    /// The rows that were chosen for some filters, and maybe others.
+    /// The rows that were chosen for some filters and pass them.
     pub(crate) fn read(
         &self,
         state: &dyn Session,
@@ -125,46 +125,67 @@ impl SnapshotTable {
         for wanting in &files {
             self.meter.looks_at(wanting.file.path().as_ref(), wanting.rows_max() as u64);
         }
+        let all = 0..self.schema.fields().len();
+        let asked = projection.map_or_else(|| all.collect(), Clone::clone);
         let mut inputs = Vec::new();
         if !files.is_empty() {
-            let partitions_max =
-                if self.is_by_one { 1 } else { state.config().target_partitions() };
-            let is_wide = self.is_wide(projection, filters);
-            let is_late = is_wide || self.table == Table::Bodies;
-            let narrow = if is_wide {
-                None
-            } else {
-                let of = (self.table, &file_schema(self.table));
-                Narrow::new(state, of, self.given(projection)?, filters)?
-            };
-            inputs.push(match narrow {
-                Some(narrow) => self.scan_narrow(&files, narrow, partitions_max),
-                None => self.scan_files(&files, predicate, projection, is_late, partitions_max)?,
-            });
+            inputs.push(self.read_files(state, &files, predicate, &asked, filters)?);
         }
         if self.snapshot.chunks().next().is_some() {
-            inputs.push(self.scan_memory(projection)?);
+            let rows = self.scan_memory(&self.with_tested(&asked, filters))?;
+            inputs.push(passing(state, rows, filters.to_vec(), asked.len())?);
         }
         match inputs.len() {
-            0 => Ok(Arc::new(EmptyExec::new(self.given(projection)?))),
+            0 => Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&asked)?)))),
             1 => Ok(inputs.swap_remove(0)),
             _ => UnionExec::try_new(inputs),
         }
     }
 
+    /// The same of files alone.
+    fn read_files(
+        &self,
+        state: &dyn Session,
+        files: &[Wanting],
+        predicate: Option<Arc<dyn PhysicalExpr>>,
+        asked: &[usize],
+        filters: &[Expr],
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let partitions_max = if self.is_by_one { 1 } else { state.config().target_partitions() };
+        let is_wide = self.is_wide(asked, filters);
+        let file_schema = file_schema(self.table);
+        let dealt = Filters::of(&file_schema, filters);
+        if is_wide || dealt.is_for_others() {
+            let needed = self.with_tested(asked, filters);
+            let is_late = is_wide || self.table == Table::Bodies;
+            let rows = self.scan_files(files, predicate, needed, is_late, partitions_max)?;
+            return passing(state, rows, filters.to_vec(), asked.len());
+        }
+        let rest = dealt.rest.clone();
+        let needed = Arc::new(self.schema.project(&self.with_tested(asked, &rest))?);
+        let narrow = Narrow::new(state, (self.table, &file_schema), needed, dealt)?;
+        passing(state, self.scan_narrow(files, narrow, partitions_max), rest, asked.len())
+    }
+
+    /// The numbers of some columns, and behind them those of others that filters test.
+    fn with_tested(&self, asked: &[usize], filters: &[Expr]) -> Vec<usize> {
+        let tested = names_of(filters);
+        let fields = self.schema.fields().iter().enumerate();
+        let others = fields
+            .filter(|(at, field)| !asked.contains(at) && tested.contains(field.name().as_str()));
+        asked.iter().copied().chain(others.map(|(at, _)| at)).collect()
+    }
+
     /// Whether so much is read that columns are read of the rows only that pass the filters. For a
     /// few narrow columns it takes longer to leave rows out than to read all.
-    fn is_wide(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> bool {
+    fn is_wide(&self, asked: &[usize], filters: &[Expr]) -> bool {
         const FEW_COLUMNS: usize = 8;
         const MANY_TESTED: usize = 12;
-        let tested: HashSet<&str> =
-            filters.iter().flat_map(Expr::column_refs).map(Column::name).collect();
-        let all = 0..self.schema.fields().len();
-        let given = projection.map_or_else(|| all.collect(), Clone::clone);
+        let tested = names_of(filters);
         let is_other = |column: &&usize| {
             !tested.contains(self.schema.fields().get(**column).map_or("", |field| field.name()))
         };
-        tested.len() > MANY_TESTED || given.iter().filter(is_other).count() > FEW_COLUMNS
+        tested.len() > MANY_TESTED || asked.iter().filter(is_other).count() > FEW_COLUMNS
     }
 
     /// The rows of a file that are wanted; `None` if that may be any.
@@ -232,6 +253,7 @@ impl SnapshotTable {
             shares: dealt(files, partitions_max),
             in_path: partitions().iter().map(|field| field.name().clone()).collect(),
             later: Vec::new(),
+            is_distinct: false,
         })
     }
 
@@ -239,7 +261,7 @@ impl SnapshotTable {
         &self,
         files: &[Wanting],
         predicate: Option<Arc<dyn PhysicalExpr>>,
-        projection: Option<&Vec<usize>>,
+        columns: Vec<usize>,
         is_late: bool,
         partitions_max: usize,
     ) -> Result<Arc<dyn ExecutionPlan>> {
@@ -266,7 +288,7 @@ impl SnapshotTable {
         let config =
             FileScanConfigBuilder::new(ObjectStoreUrl::parse(STORE_URL)?, Arc::new(source))
                 .with_file_groups(groups)
-                .with_projection_indices(projection.cloned())?;
+                .with_projection_indices(Some(columns))?;
         Ok(DataSourceExec::from_data_source(config.build()))
     }
 
@@ -285,20 +307,12 @@ impl SnapshotTable {
                 file: partitioned,
                 rows,
                 count: usize::try_from(file.stats.rows).unwrap_or(usize::MAX),
-                first: file.stats.seq.0,
+                leaves: file.stats.seq,
             }),
         })
     }
 
-    /// The columns that are asked for.
-    fn given(&self, projection: Option<&Vec<usize>>) -> Result<SchemaRef> {
-        Ok(match projection {
-            Some(projection) => Arc::new(self.schema.project(projection)?),
-            None => Arc::clone(&self.schema),
-        })
-    }
-
-    fn scan_memory(&self, projection: Option<&Vec<usize>>) -> Result<Arc<dyn ExecutionPlan>> {
+    fn scan_memory(&self, columns: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {
         let mut batches = Vec::new();
         for (cluster, chunk) in self.snapshot.chunks() {
             let batch = match self.table {
@@ -307,10 +321,33 @@ impl SnapshotTable {
             };
             batches.push(with_partitions(&self.schema, batch, cluster)?);
         }
-        let source =
-            MemorySourceConfig::try_new(&[batches], Arc::clone(&self.schema), projection.cloned())?;
+        let source = MemorySourceConfig::try_new(
+            &[batches],
+            Arc::clone(&self.schema),
+            Some(columns.to_vec()),
+        )?;
         Ok(DataSourceExec::from_data_source(source))
     }
+}
+
+/// The columns that filters test.
+fn names_of(filters: &[Expr]) -> HashSet<&str> {
+    filters.iter().flat_map(Expr::column_refs).map(Column::name).collect()
+}
+
+/// Those of some rows that pass filters, with so many of their columns.
+fn passing(
+    state: &dyn Session,
+    rows: Arc<dyn ExecutionPlan>,
+    filters: Vec<Expr>,
+    columns: usize,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let Some(filter) = conjunction(filters) else { return Ok(rows) };
+    let typed = DFSchema::try_from(rows.schema())?;
+    let passes = state.create_physical_expr(filter, &typed)?;
+    let columns = (0..columns).collect();
+    let passing = FilterExecBuilder::new(passes, rows).apply_projection(Some(columns))?;
+    Ok(Arc::new(passing.build()?))
 }
 
 /// Files for some partitions, dealt out so that each begins with the newest.
@@ -393,7 +430,7 @@ impl TableProvider for SnapshotTable {
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+        Ok(vec![TableProviderFilterPushDown::Exact; filters.len()])
     }
 
     async fn scan(
@@ -405,93 +442,5 @@ impl TableProvider for SnapshotTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let chosen = self.choose(state, filters).await?;
         self.read(state, chosen, projection, filters)
-    }
-}
-
-/// What is known of one file without opening it, so that a search for the newest rows can leave
-/// it closed.
-fn statistics(schema: &SchemaRef, file: &DataFile) -> Statistics {
-    let mut statistics = Statistics::new_unknown(schema);
-    statistics.num_rows =
-        Precision::Inexact(usize::try_from(file.stats.rows).unwrap_or(usize::MAX));
-    let zoned = |time| ScalarValue::TimestampMicrosecond(Some(time), Some("UTC".into()));
-    let known = [("received", Some(file.stats.received)), ("time", file.stats.time)];
-    for (name, range) in known {
-        let column = schema.index_of(name).ok();
-        let column = column.and_then(|i| statistics.column_statistics.get_mut(i));
-        if let (Some(column), Some((low, high))) = (column, range) {
-            column.min_value = Precision::Inexact(zoned(low));
-            column.max_value = Precision::Inexact(zoned(high));
-        }
-    }
-    statistics
-}
-
-/// What is known of files without opening them.
-struct FileStatistics<'a> {
-    files: &'a [DataFile],
-}
-
-impl FileStatistics<'_> {
-    /// One bound of a column, for every file.
-    fn bound(&self, column: &str, pick: fn(&(i64, i64)) -> i64) -> Option<ArrayRef> {
-        let times = |range: fn(&DataFile) -> Option<(i64, i64)>| -> ArrayRef {
-            let bounds = self.files.iter().map(|file| range(file).as_ref().map(pick));
-            Arc::new(bounds.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
-        };
-        Some(match column {
-            "seq" => {
-                let seq = |file: &DataFile| {
-                    pick(&(file.stats.seq.0.cast_signed(), file.stats.seq.1.cast_signed()))
-                };
-                Arc::new(self.files.iter().map(seq).collect::<Int64Array>())
-            }
-            "received" => times(|file| Some(file.stats.received)),
-            "time" => times(|file| file.stats.time),
-            "cluster" => {
-                let clusters = self.files.iter().map(|file| Some(&file.cluster));
-                Arc::new(clusters.collect::<StringViewArray>())
-            }
-            "day" => {
-                let days = self.files.iter().map(|file| Some(time::day(file.stats.received.0)));
-                Arc::new(days.collect::<Date32Array>())
-            }
-            _ => return None,
-        })
-    }
-}
-
-impl PruningStatistics for FileStatistics<'_> {
-    fn min_values(&self, column: &Column) -> Option<ArrayRef> {
-        self.bound(&column.name, |range| range.0)
-    }
-
-    fn max_values(&self, column: &Column) -> Option<ArrayRef> {
-        self.bound(&column.name, |range| range.1)
-    }
-
-    fn num_containers(&self) -> usize {
-        self.files.len()
-    }
-
-    fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
-        let nulls = |file: &DataFile| match &*column.name {
-            "twin" => Some(file.stats.rows - file.stats.twins),
-            "seq" | "received" | "time" | "cluster" | "day" => Some(0),
-            _ => None,
-        };
-        Some(Arc::new(self.files.iter().map(nulls).collect::<UInt64Array>()))
-    }
-
-    fn row_counts(&self) -> Option<ArrayRef> {
-        Some(Arc::new(self.files.iter().map(|file| file.stats.rows).collect::<UInt64Array>()))
-    }
-
-    fn contained(
-        &self,
-        _column: &Column,
-        _values: &std::collections::HashSet<ScalarValue>,
-    ) -> Option<arrow::array::BooleanArray> {
-        None
     }
 }

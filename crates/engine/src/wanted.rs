@@ -38,13 +38,19 @@ pub(crate) enum Wanted {
 }
 
 impl Wanted {
+    /// Events in which all of these words stand.
     pub(crate) fn words(words: &[String]) -> Self {
         Wanted::Keys(words.iter().map(|word| Key::word(word)).collect())
     }
 
+    /// Bodies in which all of these words stand.
+    pub(crate) fn words_of_body(words: &[String]) -> Self {
+        Wanted::Keys(words.iter().flat_map(|word| Key::word(word).twice()).collect())
+    }
+
     /// What filters of `events` leave.
     pub(crate) fn by_filters<'a>(filters: impl IntoIterator<Item = &'a Expr>) -> Self {
-        Wanted::Every(filters.into_iter().map(Self::by_filter).collect())
+        Self::every(filters.into_iter().map(Self::by_filter))
     }
 
     fn by_filter(filter: &Expr) -> Self {
@@ -63,7 +69,7 @@ impl Wanted {
             Expr::InList(list) if !list.negated => {
                 let Expr::Column(column) = &*list.expr else { return Wanted::All };
                 let key = |value: &Expr| match value {
-                    Expr::Literal(value, _) => key(&column.name, value),
+                    Expr::Literal(value, _) => keys(&column.name, value).first().copied(),
                     _ => None,
                 };
                 let keys: Option<Vec<Key>> = list.list.iter().take(KEYS_MAX + 1).map(key).collect();
@@ -73,14 +79,35 @@ impl Wanted {
         }
     }
 
-    /// Rows in which a column has a value.
+    /// Rows in which a column has a value. One filter in 256 has a key by chance; with the words of
+    /// a value as well as the value, of which each is another key, few have all.
     fn is(column: &str, value: &ScalarValue) -> Self {
-        match (key(column, value), value.try_as_str().flatten()) {
-            (Some(key), _) => Wanted::Keys(vec![key]),
-            (None, Some(text)) if TEXT_COLUMNS.contains(&column) => {
-                Self::words(&words::whole(text, [false; 2]))
+        let text = value.try_as_str().flatten().filter(|_| TEXT_COLUMNS.contains(&column));
+        let words = text.map(|text| words::whole(text, [false; 2])).unwrap_or_default();
+        let words = words.iter().map(|word| Key::word(word));
+        Self::every([Wanted::Keys(keys(column, value).into_iter().chain(words).collect())])
+    }
+
+    /// Those that all of these want. Keys are one list: a filter is looked into once for all.
+    pub(crate) fn every(parts: impl IntoIterator<Item = Wanted>) -> Self {
+        let (mut keys, mut others) = (Vec::new(), Vec::new());
+        let mut parts: Vec<Wanted> = parts.into_iter().collect();
+        parts.reverse();
+        while let Some(part) = parts.pop() {
+            match part {
+                Wanted::All => {}
+                Wanted::Keys(more) => keys.extend(more),
+                Wanted::Every(inner) => parts.extend(inner.into_iter().rev()),
+                other => others.push(other),
             }
-            _ => Wanted::All,
+        }
+        if !keys.is_empty() {
+            others.push(Wanted::Keys(keys));
+        }
+        match others.len() {
+            0 => Wanted::All,
+            1 => others.remove(0),
+            _ => Wanted::Every(others),
         }
     }
 
@@ -92,7 +119,7 @@ impl Wanted {
             parts.iter().map(|part| Self::by_query(part, translator)).collect::<Vec<_>>()
         };
         match expr {
-            Query::And(parts) => Wanted::Every(each(parts)),
+            Query::And(parts) => Self::every(each(parts)),
             Query::Or(parts) => Wanted::Any(each(parts)),
             Query::All | Query::Not(_) => Wanted::All,
             Query::Term(term) => Self::by_term(term, translator),
@@ -111,7 +138,7 @@ impl Wanted {
                 let found = Self::words(&text::words(&words.pattern));
                 let id = words.pattern.as_literal().map(str::to_ascii_lowercase);
                 let id = id.and_then(|id| whodid_store::uuid_bytes(&id));
-                let id = id.map(|id| Wanted::Keys(vec![Key::value("audit_id", &id)]));
+                let id = id.map(|id| Wanted::Keys(Key::value("audit_id", &id).twice().into()));
                 Wanted::Any([found, in_bodies()].into_iter().chain(id).collect())
             }
             (Field::Known(known), Test::Matches(pattern)) if is_text(*known) => {
@@ -162,15 +189,18 @@ impl Wanted {
 }
 
 /// By what an index knows a value of a column, if it has it.
-fn key(column: &str, value: &ScalarValue) -> Option<Key> {
+fn keys(column: &str, value: &ScalarValue) -> Vec<Key> {
     if !VALUE_COLUMNS.contains(&column) {
-        return None;
+        return Vec::new();
     }
     match value {
-        ScalarValue::Binary(Some(bytes)) => Some(Key::value(column, bytes)),
-        ScalarValue::Int32(Some(number)) => Some(Key::number(column, i64::from(*number))),
-        ScalarValue::Int64(Some(number)) => Some(Key::number(column, *number)),
-        text => text.try_as_str().flatten().map(|text| Key::value(column, text.as_bytes())),
+        ScalarValue::Binary(Some(bytes)) => Key::value(column, bytes).twice().into(),
+        ScalarValue::Int32(Some(number)) => vec![Key::number(column, i64::from(*number))],
+        ScalarValue::Int64(Some(number)) => vec![Key::number(column, *number)],
+        text => {
+            let text = text.try_as_str().flatten();
+            text.map(|text| Key::value(column, text.as_bytes())).into_iter().collect()
+        }
     }
 }
 
@@ -223,7 +253,9 @@ mod tests {
     #[test]
     fn filters_that_leave_rows() {
         let verb = || column("verb").eq(literal("delete"));
-        let is_delete = || Wanted::Keys(vec![value("verb", "delete")]);
+        let delete = || vec![value("verb", "delete"), Key::word("delete")];
+        let is_delete = || Wanted::Keys(delete());
+        let is_actor = || Wanted::Keys(vec![value("actor", "a")]);
         let names = |count: usize| (0..count).map(|name| literal(&name.to_string())).collect();
         for (filter, wanted) in [
             (verb(), is_delete()),
@@ -238,7 +270,19 @@ mod tests {
                 column("name").in_list(names(2), false),
                 Wanted::OneOf(vec![value("name", "0"), value("name", "1")]),
             ),
-            (verb().and(column("seq").eq(lit(1))), Wanted::Every(vec![is_delete(), Wanted::All])),
+            (verb().and(column("seq").eq(lit(1))), is_delete()),
+            (
+                verb().and(column("actor").eq(literal("a"))).and(verb().or(verb())),
+                Wanted::Every(vec![
+                    Wanted::Any(vec![is_delete(), is_delete()]),
+                    Wanted::Keys([delete(), vec![value("actor", "a")]].concat()),
+                ]),
+            ),
+            (column("actor").eq(literal("a")), is_actor()),
+            (
+                column("audit_id").eq(lit(ScalarValue::Binary(Some(vec![7; 16])))),
+                Wanted::Keys(Key::value("audit_id", &[7; 16]).twice().into()),
+            ),
             (verb().or(column("seq").eq(lit(1))), Wanted::Any(vec![is_delete(), Wanted::All])),
             // What is no such test leaves all.
             (column("name").in_list(names(KEYS_MAX + 1), false), Wanted::All),
@@ -249,7 +293,7 @@ mod tests {
             (column("time").eq(lit(1_i64)), Wanted::All),
             (column("cluster").eq(literal("prod")), Wanted::All),
         ] {
-            assert_eq!(Wanted::by_filters([&filter]), Wanted::Every(vec![wanted]), "{filter}");
+            assert_eq!(Wanted::by_filters([&filter]), wanted, "{filter}");
         }
     }
 }

@@ -71,6 +71,14 @@ pub(crate) enum Which {
 const MANY_FILES: usize = 16;
 
 impl Which {
+    /// Whoever asks for all waits for it.
+    fn pace(&self) -> Pace {
+        match self {
+            Which::All => Pace::Soon,
+            Which::Settling { .. } => Pace::Whenever,
+        }
+    }
+
     /// The groups that become one, of those that would gain by it.
     fn of(&self, files: &[DataFile]) -> Vec<Vec<DataFile>> {
         let mut groups = groups(files);
@@ -108,7 +116,7 @@ pub(crate) fn run<'a>(
         // these are in.
         for group in which.of(&covered(&files)) {
             let began = Instant::now();
-            let merged = merge_bodies(&sealed, &files.events, &group).await?;
+            let merged = merge_bodies(&sealed, &files.events, &group, which.pace()).await?;
             replace(&writing, Table::Bodies, &group, merged, &mut report).await?;
             if !goes_on(began.elapsed()).await {
                 return Ok(report);
@@ -116,7 +124,7 @@ pub(crate) fn run<'a>(
         }
         for group in which.of(&files.events) {
             let began = Instant::now();
-            let merged = merge_events(&sealed, &group).await?;
+            let merged = merge_events(&sealed, &group, which.pace()).await?;
             replace(&writing, Table::Events, &group, merged, &mut report).await?;
             if !goes_on(began.elapsed()).await {
                 return Ok(report);
@@ -185,10 +193,10 @@ fn cluster(group: &[DataFile]) -> String {
     group.first().map(|file| file.cluster.clone()).unwrap_or_default()
 }
 
-async fn merge_events(sealed: &Sealed<'_>, group: &[DataFile]) -> Result<NewFile> {
+async fn merge_events(sealed: &Sealed<'_>, group: &[DataFile], pace: Pace) -> Result<NewFile> {
     let files = sealed.fetch_all(Table::Events, group).await?;
     let cluster = cluster(group);
-    in_background(Pace::Whenever, move || {
+    in_background(pace, move || {
         let mut making = Making::begin(Table::Events, segment::SETTLED_LEVEL)?;
         for file in &files {
             decode_each(Table::Events, file, |rows| making.add(&rows))?;
@@ -202,6 +210,7 @@ async fn merge_bodies(
     sealed: &Sealed<'_>,
     events: &[DataFile],
     group: &[DataFile],
+    pace: Pace,
 ) -> Result<NewFile> {
     let first = group.iter().map(|file| file.stats.seq.0).min().unwrap_or(0);
     let last = group.iter().map(|file| file.stats.seq.1).max().unwrap_or(0);
@@ -212,7 +221,7 @@ async fn merge_bodies(
     let events: Vec<DataFile> = events.iter().filter(overlaps).cloned().collect();
     let events = sealed.fetch_all(Table::Events, &events).await?;
     let bodies = sealed.fetch_all(Table::Bodies, group).await?;
-    in_background(Pace::Whenever, move || {
+    in_background(pace, move || {
         let mut making = Making::begin(Table::Bodies, segment::SETTLED_LEVEL)?;
         merging::merge(&about(&events)?, &bodies, |rows| making.add(rows))?;
         making.finish(&cluster)

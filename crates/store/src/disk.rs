@@ -51,6 +51,10 @@ pub trait DiskFile: Debug + Send + Sync {
     fn truncate(&mut self, len: u64) -> io::Result<()>;
     /// Reads exactly `buffer.len()` bytes from `offset` on.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    /// The same if it takes no waiting for a device; `false` if it may, and nothing is read.
+    fn read_now(&self, _buffer: &mut [u8], _offset: u64) -> bool {
+        false
+    }
     /// The file's length in bytes.
     fn len(&self) -> io::Result<u64>;
 }

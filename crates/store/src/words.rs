@@ -29,7 +29,7 @@ fn block_rows(table: Table) -> usize {
 }
 
 /// Where in the file the index is, `OFFSET LENGTH`, stands in its footer under this name.
-const KEY: &str = "whodid.words";
+const KEY: &str = "whodid.index";
 
 /// Before each filter, its length in 4 bytes, little-endian.
 const LENGTH_BYTES: usize = 4;
@@ -86,7 +86,15 @@ impl WordIndex {
     /// The runs of rows, of `rows` in all, in which all of the keys may stand, and between them
     /// those in which one does not: how many rows, and whether they may.
     pub fn may_hold(&self, keys: &[Key], rows: usize) -> Vec<(usize, bool)> {
-        self.runs(rows, |filter| keys.iter().all(|key| filter.contains(&key.hash())))
+        let mut keys = keys.to_vec();
+        self.runs(rows, |filter| {
+            let missing = keys.iter().position(|key| !filter.contains(&key.hash()));
+            if let Some(missing) = missing {
+                // What one block does not have, few have: it is looked for first from now on.
+                keys.swap(0, missing);
+            }
+            missing.is_none()
+        })
     }
 
     /// The same for rows in which one of the keys may stand.
@@ -97,7 +105,7 @@ impl WordIndex {
     fn runs(
         &self,
         rows: usize,
-        may_hold: impl Fn(&BinaryFuse8Ref<'_>) -> bool,
+        mut may_hold: impl FnMut(&BinaryFuse8Ref<'_>) -> bool,
     ) -> Vec<(usize, bool)> {
         let mut runs: Vec<(usize, bool)> = Vec::new();
         for (block, first) in (0..rows).step_by(self.block_rows).enumerate() {

@@ -51,7 +51,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
 const TESTKIT: &str = "whodid-testkit";
 
 /// Foreign crates that have owners: whom outside of tests no other crate may name them.
-const OWNED: [(&str, &[&str]); 12] = [
+const OWNED: [(&str, &[&str]); 13] = [
     ("anyhow", &["whodid-cli", "xtask"]),
     ("arrow", &["whodid-store", "whodid-engine"]),
     ("axum", &["whodid-server"]),
@@ -62,6 +62,7 @@ const OWNED: [(&str, &[&str]); 12] = [
     ("parquet", &["whodid-store", "whodid-engine"]),
     ("reqwest", &["whodid-api"]),
     ("rusqlite", &["whodid-store"]),
+    ("rustix", &["whodid-store"]),
     ("rustls", &["whodid-server"]),
     ("thread-priority", &["whodid-store"]),
 ];

@@ -35,7 +35,8 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::file::metadata::PageIndexPolicy;
 
-use super::{Known, Narrow, SEQ, Wanting, later, set};
+use super::wanting::ROWS_MAX;
+use super::{Known, Narrow, SEQ, Wanting, distinct, later, set};
 use crate::cache::{Cache, Kept};
 
 /// So many rows are looked at at once.
@@ -56,6 +57,8 @@ pub(crate) struct Scan {
     pub(crate) in_path: Vec<String>,
     /// What the rest of the plan says of the rows that it needs, while it runs.
     pub(crate) later: Vec<Arc<dyn PhysicalExpr>>,
+    /// Whether the rest of the plan needs rows that say the same only once.
+    pub(crate) is_distinct: bool,
 }
 
 impl fmt::Debug for Scan {
@@ -75,6 +78,7 @@ impl DataSource for Scan {
             readers: Arc::clone(&self.readers),
             cache: self.cache.clone(),
             later: self.later.clone(),
+            is_distinct: self.is_distinct,
             in_path: in_path(wanting),
             wanting: wanting.clone(),
         };
@@ -152,6 +156,7 @@ struct File {
     readers: Arc<dyn ParquetFileReaderFactory>,
     cache: Cache,
     later: Vec<Arc<dyn PhysicalExpr>>,
+    is_distinct: bool,
     in_path: Vec<(String, ScalarValue)>,
     wanting: Wanting,
 }
@@ -169,11 +174,18 @@ impl File {
             return Ok(stream::empty().boxed());
         }
         let (kept, missing) = self.needed(&tested, &passes).await?;
-        if missing.is_empty() {
-            let rows = self.given(&self.beside(&kept, &passes)?);
-            return Ok(stream::once(ready(rows)).boxed());
-        }
         let left = || self.narrow.tests_beside(&tested);
+        if missing.is_empty() {
+            let is_distinct = self.is_distinct && self.narrow.seq.is_none();
+            let passes =
+                if is_distinct { distinct::first_of_each(kept.values(), passes) } else { passes };
+            let rows = self.beside(&kept, &passes)?;
+            // What need not be read is not tested yet.
+            let all = BooleanBuffer::new_set(rows.num_rows());
+            let passes = self.narrow.passing(&rows, all, &mut left())?;
+            let rows = filter_record_batch(&rows, &BooleanArray::new(passes, None))?;
+            return Ok(stream::once(ready(self.given(&rows))).boxed());
+        }
         let is_few = is_few(&passes);
         let passes =
             if is_few { self.tested_first(passes, &missing, left()).await? } else { passes };
@@ -272,7 +284,7 @@ impl File {
         let mut tests = self.narrow.early.clone();
         let rows = match leaves {
             Some(leaves) if self.narrow.is_in_order => {
-                let first = self.wanting.first.cast_signed();
+                let first = self.wanting.leaves.0.cast_signed();
                 let row = |leaf: &i64| usize::try_from(leaf - first).ok();
                 let here =
                     leaves.range(first..).filter_map(row).take_while(|row| *row < rows.len());
@@ -298,15 +310,23 @@ impl File {
         rows: BooleanBuffer,
         leaves: &BTreeSet<i64>,
     ) -> Result<BooleanBuffer> {
-        let (Some(first), Some(last)) = (leaves.first(), leaves.last()) else {
+        let (first, last) = self.wanting.leaves;
+        let (first, last) = (first.cast_signed(), last.cast_signed());
+        let here: Vec<i64> = leaves.range(first..=last.max(first)).copied().collect();
+        let (Some(first), Some(last)) = (here.first(), here.last()) else {
             return Ok(BooleanBuffer::new_unset(rows.len()));
         };
         let Some(seq) = self.narrow.number(SEQ) else { return Ok(rows) };
         let Some(seqs) = self.kept(&[seq], true).await?.remove(&seq) else { return Ok(rows) };
         let seqs = seqs.as_primitive::<Int64Type>().values();
+        // Far more rows are asked about than leaves are wanted.
+        let span = usize::try_from(last - first).unwrap_or(usize::MAX).min(ROWS_MAX);
+        let place = |seq: &i64| usize::try_from(seq - first).ok().filter(|place| *place <= span);
+        let wanted = set(span + 1, here.iter().filter_map(place).map(|place| (place, true)));
         let is_wanted = |row: usize| {
-            let seq = seqs.get(row).copied().unwrap_or_default();
-            (first..=last).contains(&&seq) && leaves.contains(&seq)
+            let seq = seqs.get(row);
+            let seq = seq.filter(|seq| (first..=last).contains(seq));
+            seq.is_some_and(|seq| place(seq).is_none_or(|place| wanted.value(place)))
         };
         Ok(set(rows.len(), rows.set_indices().map(|row| (row, is_wanted(row)))))
     }
@@ -345,11 +365,18 @@ impl File {
                 Some(Kept::Column(column)) if column.len() != self.wanting.count => {}
                 Some(Kept::Column(column)) => drop(kept.insert(at, column)),
                 Some(Kept::TooWide) => {}
-                None => unknown.push(at),
+                Some(Kept::Asked) => unknown.push((at, true)),
+                None => unknown.push((at, may_decode)),
             }
         }
-        unknown.retain(|at| self.narrow.may_be_kept(*at));
-        if !may_decode || unknown.is_empty() {
+        unknown.retain(|(at, _)| self.narrow.may_be_kept(*at));
+        let (unknown, first): (Vec<_>, Vec<_>) = unknown.into_iter().partition(|(_, again)| *again);
+        // Of few rows it is not worth it unless it is asked for again.
+        for (at, _) in first {
+            self.cache.note_asked(path, at);
+        }
+        let unknown: Vec<usize> = unknown.into_iter().map(|(at, _)| at).collect();
+        if unknown.is_empty() {
             return Ok(kept);
         }
         let batches = self.builder(&unknown, &self.narrow.kept_schema).await?;
@@ -373,7 +400,7 @@ impl File {
             columns.push(column);
         };
         if let Some(at) = self.narrow.seq {
-            let first = self.wanting.first;
+            let (first, _) = self.wanting.leaves;
             let seqs = rows.set_indices().map(|row| (first + row as u64).cast_signed());
             add(at, Arc::new(seqs.collect::<Int64Array>()));
         }

@@ -12,7 +12,7 @@ use parquet::file::statistics::Statistics;
 use super::SEQ;
 
 /// No file has more: whatever the log of a table says, no more memory is asked for.
-const ROWS_MAX: usize = 1 << 24;
+pub(super) const ROWS_MAX: usize = 1 << 24;
 
 /// A file, and which of its rows are wanted.
 #[derive(Clone, Debug)]
@@ -22,8 +22,8 @@ pub(crate) struct Wanting {
     pub(crate) rows: Option<RowSelection>,
     /// How many it has.
     pub(crate) count: usize,
-    /// The leaf of the first; the others follow one after another.
-    pub(crate) first: u64,
+    /// The leaves of its rows, the first and the last.
+    pub(crate) leaves: (u64, u64),
 }
 
 impl Wanting {
@@ -48,7 +48,7 @@ impl Wanting {
     /// Holds what the log of the table says of the file against what the file says: by that log
     /// rows are chosen, and told where they stand.
     pub(super) fn check(&self, file: &ParquetMetaData, is_in_order: bool) -> Result<()> {
-        let (count, first) = (self.count, self.first);
+        let (count, first) = (self.count, self.leaves.0);
         let rows = file.file_metadata().num_rows();
         let leaf = first_leaf(file).filter(|_| is_in_order);
         if usize::try_from(rows) == Ok(count) && leaf.is_none_or(|leaf| leaf == first.cast_signed())

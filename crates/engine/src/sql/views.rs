@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array, BinaryArray, StringArray};
+use arrow::array::{Array, BinaryArray, StringArray, StringBuilder};
 use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use datafusion::catalog::{
@@ -23,10 +23,13 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlanBuilder, ScalarUDF, UNNAMED_TABLE, Volatility, create_udf,
 };
 use url::Url;
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 use whodid_store::{Snapshot, Table};
 
 use crate::cache::Cache;
 use crate::filter::column;
+use crate::narrow::Distinct;
 use crate::table::{STORE_URL, SnapshotTable};
 
 /// What is changed on purpose, and worked: the last stage of each request, with its bodies.
@@ -57,7 +60,10 @@ static STATE: LazyLock<SessionState> = LazyLock::new(|| {
     let optimizer = &mut config.options_mut().optimizer;
     optimizer.hash_join_inlist_pushdown_max_distinct_values = FEW_EVENTS;
     optimizer.hash_join_inlist_pushdown_max_size = FEW_EVENTS_BYTES;
-    SessionStateBuilder::new_with_default_features().with_config(config).build()
+    SessionStateBuilder::new_with_default_features()
+        .with_config(config)
+        .with_physical_optimizer_rule(Arc::new(Distinct))
+        .build()
 });
 
 /// A session that has the views, and nothing else.
@@ -169,9 +175,11 @@ fn uuid_text() -> ScalarUDF {
 }
 
 fn uuids(ids: &BinaryArray) -> StringArray {
-    let text = |row: usize| {
-        let bytes: [u8; 16] = ids.is_valid(row).then(|| ids.value(row).try_into().ok())??;
-        Some(crate::row::uuid_text(bytes))
-    };
-    (0..ids.len()).map(text).collect()
+    let mut texts = StringBuilder::with_capacity(ids.len(), ids.len() * Hyphenated::LENGTH);
+    let mut buffer = Uuid::encode_buffer();
+    for id in ids {
+        let id = id.and_then(|bytes| Uuid::from_slice(bytes).ok());
+        texts.append_option(id.map(|id| &*id.hyphenated().encode_lower(&mut buffer)));
+    }
+    texts.finish()
 }

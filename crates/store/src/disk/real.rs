@@ -3,9 +3,11 @@
 #![expect(clippy::disallowed_methods, reason = "this is the module that may touch the file system")]
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, IoSliceMut, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::{Disk, DiskFile, Entry};
 
@@ -139,6 +141,13 @@ impl DiskFile for RealFile {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.0.read_exact_at(buffer, offset)
+    }
+
+    /// What the system has in memory; not every file system can tell.
+    fn read_now(&self, buffer: &mut [u8], offset: u64) -> bool {
+        let length = buffer.len();
+        let buffers = &mut [IoSliceMut::new(buffer)];
+        preadv2(&self.0, buffers, offset, ReadWriteFlags::NOWAIT) == Ok(length)
     }
 
     fn len(&self) -> io::Result<u64> {
