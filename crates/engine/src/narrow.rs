@@ -1,7 +1,7 @@
 //! Reading few columns of a table for filters that test single columns: a text is tested once for
 //! a file's dictionary, not once for each row that has it. Which files and rows are read at all,
-//! and what is done about other filters, [`crate::table`] says; [`read`] reads a file, and [`later`]
-//! says what a running plan adds.
+//! and what is done about other filters, [`crate::table`] says; [`read`] reads a file, and
+//! [`later`] says what a running plan adds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
