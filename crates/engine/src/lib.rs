@@ -59,7 +59,7 @@ pub use cost::Cost;
 pub use count::{COUNTS_MAX, Count, Counted};
 pub use document::API_VERSION;
 pub use error::{Error, Result};
-pub use row::{EventId, Row, is_shown};
+pub use row::{EventId, Row, Shown, is_shown};
 pub use search::{Found, LEFT_OUT_MAX, Search};
 pub use status::{ClusterStatus, RawLeaf, waiting};
 pub use values::{Values, has_values};
@@ -238,11 +238,12 @@ impl Engine {
 
     /// An event as JSON, with what later events say about it.
     pub fn json(&self, row: &Row) -> Map<String, Value> {
-        let mut object = row.json();
-        if self.is_contradicted(&row.id()) {
-            object.insert("contradicted".into(), true.into());
-        }
-        object
+        row::object(&self.shown(row, &[]))
+    }
+
+    /// The same, of these fields and `id` if any is named, to be written without a tree.
+    pub fn shown<'a>(&self, row: &'a Row, fields: &'a [&'a str]) -> Shown<'a> {
+        Shown { row, fields, is_contradicted: self.is_contradicted(&row.id()) }
     }
 
     /// Fetches events with all their columns, in the order asked for.

@@ -169,10 +169,12 @@ impl Row {
     /// Every known column as JSON: times as RFC 3339, the audit ID as text. What only serves to
     /// give the original back is left out.
     pub fn json(&self) -> Map<String, Value> {
-        match serde_json::to_value(self) {
-            Ok(Value::Object(object)) => object,
-            _ => Map::new(),
-        }
+        object(self)
+    }
+
+    /// The same, of these fields and `id` if any is named, to be written without a tree.
+    pub fn shown<'a>(&'a self, fields: &'a [&'a str]) -> Shown<'a> {
+        Shown { row: self, fields, is_contradicted: false }
     }
 
     /// The same as text, made once however many ask for it.
@@ -191,19 +193,47 @@ impl Row {
 /// As [`Row::json`] says.
 impl Serialize for Row {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Shown { row: self, fields: &[], is_contradicted: false }.serialize(serializer)
+    }
+}
+
+/// An event as JSON, with what later events say about it: all of its fields, or `id` and those that
+/// are named.
+pub struct Shown<'a> {
+    pub(crate) row: &'a Row,
+    pub(crate) fields: &'a [&'a str],
+    pub(crate) is_contradicted: bool,
+}
+
+impl Serialize for Shown<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Row { batch, row } = self.row;
+        let is_asked = |name: &str| self.fields.is_empty() || self.fields.contains(&name);
         let mut object = serializer.serialize_map(None)?;
-        object.serialize_entry("id", &self.id().to_string())?;
-        let columns = &self.batch.columns;
+        object.serialize_entry("id", &self.row.id().to_string())?;
+        let columns = &batch.columns;
         for (field, column) in columns.schema_ref().fields().iter().zip(columns.columns()) {
-            let is_known = !INTERNAL.contains(&field.name().as_str()) && column.is_valid(self.row);
-            if is_known && has_json(column.data_type()) {
-                object.serialize_entry(field.name(), &Cell { column, row: self.row })?;
+            let name = field.name().as_str();
+            let is_known = !INTERNAL.contains(&name) && column.is_valid(*row);
+            if is_known && is_asked(name) && has_json(column.data_type()) {
+                object.serialize_entry(name, &Cell { column, row: *row })?;
             }
         }
-        if let Some(id) = self.audit_id() {
+        if let Some(id) = self.row.audit_id().filter(|_| is_asked("audit_id")) {
             object.serialize_entry("audit_id", &id)?;
         }
+        if self.is_contradicted && is_asked("contradicted") {
+            object.serialize_entry("contradicted", &true)?;
+        }
         object.end()
+    }
+}
+
+/// What is an object as one.
+pub(crate) fn object(row: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(row) {
+        Ok(Value::Object(object)) => object,
+        _ => Map::new(),
     }
 }
 

@@ -8,14 +8,16 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use whodid_api::SEARCH_SECONDS;
 use whodid_engine::live::{Cursor, Follower};
-use whodid_engine::{API_VERSION, Engine, EventId, Search, Values, has_values, is_shown};
+use whodid_engine::{
+    API_VERSION, Cost, Engine, EventId, Search, Shown, Values, has_values, is_shown,
+};
 use whodid_query::Known;
 use whodid_store::{Clock, Original, SystemClock};
 
@@ -163,7 +165,7 @@ pub(crate) async fn events(
     State(app): State<App>,
     _reader: Reader,
     Params(question): Params<Question>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Response, Problem> {
     let query = parse(&question.q)?;
     let limit = limit(question.limit, PAGE, PAGE_MAX)?;
     let fields = columns(question.fields.as_deref())?;
@@ -173,46 +175,47 @@ pub(crate) async fn events(
             .map_err(|error| failed(&error))?;
         let snapshot = app.writer.snapshot();
         let look = follower.look(&snapshot, limit).await.map_err(|error| failed(&error))?;
-        let items = look.rows.iter().map(|row| of_fields(row.json(), &fields).into());
-        let items: Vec<Value> = items.collect();
+        let items = look.rows.iter().map(|row| row.shown(&fields)).collect();
         let cursor = follower.cursor().to_string();
-        return Ok(Json(json!({
-            "apiVersion": API_VERSION, "kind": "EventList", "items": items,
-            "cursor": cursor, "is_more": look.is_more,
-        })));
+        let list = EventList { is_more: Some(look.is_more), ..EventList::new(items, cursor) };
+        return Ok(Json(list).into_response());
     }
     let deadline = deadline(question.timeout)?;
     let engine = engine(&app).await.map_err(|error| failed(&error))?.until(deadline);
     let end = Cursor::end_of(engine.snapshot()).to_string();
-    let (items, left_out) = newest(&engine, Search { query, now, limit }, &fields)
-        .await
-        .map_err(|error| failed(&error))?;
-    Ok(Json(json!({
-        "apiVersion": API_VERSION, "kind": "EventList", "items": items,
-        "left_out": left_out, "cursor": end, "cost": engine.cost(),
-    })))
+    let search = Search { query, now, limit };
+    let (rows, left_out) = engine.newest(&search, &fields).await.map_err(|error| failed(&error))?;
+    let items = rows.iter().map(|row| engine.shown(row, &fields)).collect();
+    let (left_out, cost) = (Some(left_out), Some(engine.cost()));
+    Ok(Json(EventList { left_out, cost, ..EventList::new(items, end) }).into_response())
+}
+
+/// A page of events.
+#[derive(Serialize)]
+struct EventList<'a> {
+    #[serde(rename = "apiVersion")]
+    api_version: &'static str,
+    kind: &'static str,
+    items: Vec<Shown<'a>>,
+    cursor: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_more: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<Cost>,
+}
+
+impl<'a> EventList<'a> {
+    fn new(items: Vec<Shown<'a>>, cursor: String) -> Self {
+        let (api_version, kind) = (API_VERSION, "EventList");
+        EventList { api_version, kind, items, cursor, is_more: None, left_out: None, cost: None }
+    }
 }
 
 /// Answers from what was acknowledged up to now.
 pub(crate) async fn engine(app: &App) -> whodid_engine::Result<Engine> {
     Engine::new(app.writer.snapshot(), &app.cache).await
-}
-
-async fn newest(
-    engine: &Engine,
-    search: Search,
-    fields: &[&str],
-) -> whodid_engine::Result<(Vec<Value>, u64)> {
-    let (rows, left_out) = engine.newest(&search, fields).await?;
-    Ok((rows.iter().map(|row| of_fields(engine.json(row), fields).into()).collect(), left_out))
-}
-
-/// Leaves of an event its id and the fields that were asked for; none is all of them.
-fn of_fields(mut event: Map<String, Value>, fields: &[&str]) -> Map<String, Value> {
-    if !fields.is_empty() {
-        event.retain(|name, _| name == "id" || fields.contains(&name.as_str()));
-    }
-    event
 }
 
 /// Reads the id of an event out of its path.
