@@ -34,6 +34,9 @@ const PAGE_ROWS: usize = 16_384;
 /// So many events are looked at without looking at the newest first.
 const FEW_ROWS: u64 = 65_536;
 
+/// So many are looked at by one thread: to hand them over takes longer.
+const ROWS_BY_ONE: u64 = 4_096;
+
 /// So many columns are read of all rows sooner than of those that passed.
 const NARROW_COLUMNS: usize = 6;
 
@@ -204,7 +207,7 @@ impl Engine {
             return Ok(None);
         }
         let is_few = chosen.rows <= FEW_ROWS;
-        let table = if is_few { table.by_one() } else { table };
+        let table = if chosen.rows <= ROWS_BY_ONE { table.by_one() } else { table };
         let request = if by_request { &STAGE_COLUMNS[..] } else { &[] };
         let columns: BTreeSet<&str> =
             [&PLACE_COLUMNS, request, columns].into_iter().flatten().copied().collect();
@@ -222,7 +225,12 @@ impl Engine {
     ) -> Result<Page> {
         // A few more than wanted: some will turn out to be stages of one request.
         let limit = wanted.saturating_add(wanted / 4 + 16).min(PAGE_ROWS);
-        let at_once = asked.is_few || asked.columns.len() <= NARROW_COLUMNS;
+        let at_once = if asked.is_few {
+            // What each of them says may stand on a page of its own.
+            asked.chosen.rows / 4 <= limit as u64
+        } else {
+            asked.columns.len() <= NARROW_COLUMNS
+        };
         let columns = if at_once { &asked.columns } else { &PLACE_COLUMNS[..] };
         let found = match (last, window) {
             (None, None) => {

@@ -15,7 +15,7 @@ use crate::filter::{Translator, column_name};
 use crate::text;
 
 /// So many events are read from where they are instead of being looked for.
-const FEW_EVENTS: u64 = 10_000;
+const FEW_EVENTS: u64 = 65_536;
 
 /// So many values of a column are looked up.
 const KEYS_MAX: usize = 100;
