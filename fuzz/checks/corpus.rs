@@ -7,7 +7,9 @@ use std::path::Path;
 #[track_caller]
 #[expect(clippy::disallowed_methods, clippy::print_stderr, reason = "seeds are files of the test")]
 pub(crate) fn run(target: &str, check: fn(&[u8]) -> bool) -> usize {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
+    // The crate that is tested, not the one that was compiled: clones may share a build cache.
+    let tested = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo says which crate is tested");
+    let folder = Path::new(&tested).join("../../fuzz/corpus").join(target);
     let seeds: Vec<_> = std::fs::read_dir(&folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
         .map(|entry| entry.expect("a file").path())

@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_documents_table_is_this_one() {
-        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/storage.md");
+        let page = whodid_testkit::captures::repository().join("docs/storage.md");
         let page = std::fs::read_to_string(page).unwrap();
         assert!(page.contains(&documented()), "docs/storage.md should have\n{}", documented());
         assert_eq!(MEASURED.map(|measured| measured.profile), PROFILES.map(|profile| profile.name));

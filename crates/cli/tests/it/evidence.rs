@@ -4,11 +4,13 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use whodid_testkit::captures;
+
 use crate::support::{Ran, Record};
 
 /// Checks a bundle with nothing but Python and openssl.
 fn python(bundle: &Path, more: &[&str]) -> Ran {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/command/export/verify.py");
+    let script = captures::repository().join("crates/cli/src/command/export/verify.py");
     Ran::of(Command::new("python3").arg(script).arg(bundle).args(more).output().unwrap())
 }
 

@@ -9,7 +9,11 @@ use whodid_testkit::captures;
 
 use crate::support::Record;
 
-const TYPICAL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/policies/typical.yaml");
+/// The policy that the captures were recorded under, a path.
+fn typical_policy() -> String {
+    let policy = captures::repository().join("testdata/policies/typical.yaml");
+    policy.to_string_lossy().into_owned()
+}
 
 const BAD: &[u8] = b"apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\n\
     rules:\n- level: Metadata\n  verbs: [\"*\"]\n- level: Metadata\n";
@@ -88,14 +92,14 @@ fn recorded_traffic_is_simulated_to_the_event() {
         let args = ["policy", "simulate", policy, "--cluster", "default", "-o", "json"];
         serde_json::from_str(&record.run(&args).ok()).unwrap()
     };
-    let own = simulate(TYPICAL);
+    let own = simulate(&typical_policy());
     let (before, after) = (&own["before"]["events"], &own["after"]["events"]);
     println!("{before} events recorded, {after} simulated");
     assert!(before.as_u64().unwrap() >= 7_000, "{own:#}");
     assert_eq!(before, after);
     assert_eq!(own["unmatched"], 0);
     // The control: with a rule less, there is more.
-    let text = fs::read_to_string(TYPICAL).unwrap();
+    let text = fs::read_to_string(typical_policy()).unwrap();
     let (head, rest) = text.split_once("- level: Request\n").unwrap();
     let rest = rest.split_once("\n- ").unwrap().1;
     let other = record.file("other.yaml", format!("{head}- {rest}").as_bytes());
@@ -139,7 +143,7 @@ fn noise_is_learned_from_traffic() {
 fn events_show_which_policy_is_in_force() {
     let record = typical();
     let args = ["policy", "mode", "status", "--cluster", "default", "--since", "1d"];
-    let ran = record.run(&[&args[..], &[TYPICAL]].concat());
+    let ran = record.run(&[&args[..], &[&typical_policy()]].concat());
     let line = ran.out.lines().nth(1).unwrap();
     let words: Vec<&str> = line.split_whitespace().collect();
     assert_eq!(ran.code, 0, "{}", ran.out);

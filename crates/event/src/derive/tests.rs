@@ -30,7 +30,7 @@ fn request(verb: &str, resource: &str, more: &str) -> String {
 
 #[test]
 fn the_documented_table_of_actions() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/fields.md");
+    let path = whodid_testkit::captures::repository().join("docs/fields.md");
     let page = std::fs::read_to_string(path).unwrap();
     let table = page.split("### action").nth(1).unwrap().split("###").next().unwrap();
     let mut seen = HashSet::new();

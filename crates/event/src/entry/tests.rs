@@ -139,9 +139,9 @@ fn published_vectors() {
     assert_eq!(vectors.len(), 12);
     let root = BASE64.encode(tree.root().as_bytes());
     let published = serde_json::json!({ "root": root, "vectors": vectors });
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/format/entry-vectors.json");
+    let path = whodid_testkit::captures::repository().join("docs/format/entry-vectors.json");
     if std::env::var_os("WHODID_BLESS").is_some() {
-        std::fs::write(path, serde_json::to_string_pretty(&published).unwrap() + "\n").unwrap();
+        std::fs::write(&path, serde_json::to_string_pretty(&published).unwrap() + "\n").unwrap();
     }
     let read: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
