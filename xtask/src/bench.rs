@@ -12,10 +12,11 @@ use crate::measure::Usage;
 use crate::product::Record;
 use crate::{cache, command, corpus, repository};
 
+mod corpora;
 mod peers;
 mod questions;
 
-use peers::{Answer, Figures, Peer, Task};
+use peers::{Answer, Figures, Peer, Task, Webhook};
 
 /// Resident memory during the import, in bytes.
 const PEAK_BYTES_MAX: u64 = 1 << 30;
@@ -52,12 +53,21 @@ pub(crate) struct Args {
     /// Measure only ourselves.
     #[arg(long, conflicts_with = "peer")]
     without_peer: bool,
-    /// Leave one line out of one of our answers: the comparison has to notice.
-    #[arg(long = "break")]
-    is_broken: bool,
+    /// The negative control: what is said has to be noticed.
+    #[arg(long = "break", value_name = "WHAT")]
+    broken: Option<Broken>,
     /// Write the tables to `bench/RESULTS.md`, those of `--large` to `bench/RESULTS-large.md`.
     #[arg(long)]
     save: bool,
+}
+
+/// What is broken on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Broken {
+    /// A line is left out of one of our answers.
+    Answer,
+    /// One event in 10,000 is lost on its way over the webhook.
+    Event,
 }
 
 impl Args {
@@ -83,9 +93,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     println!("asked about {literals}");
     let calibration = Calibration::measure(&file, &folder)?;
     println!("{calibration}");
-    let task = Task { folder: &folder, file: &file, literals: &literals };
+    let lose = if args.broken == Some(Broken::Event) { 10_000 } else { 0 };
+    let task = Task { folder: &folder, file: &file, literals: &literals, lose };
     let mut all = vec![peers::ours(&record, &task, corpus)?];
-    if args.is_broken {
+    if args.broken == Some(Broken::Answer) {
         drop_a_line(&mut all);
     }
     for peer in args.peers() {
@@ -93,7 +104,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     fs::remove_file(&file)?;
     let events = corpus.events;
-    let tables = format!("{}\n\n{}", table(&all, events), asked(&all));
+    let mut tables = format!("{}\n\n{}", table(&all, events), asked(&all));
+    if args.peers().contains(&Peer::VictoriaLogs) {
+        let sizes = corpora::measure(record.program(), &folder)?;
+        tables = format!("{tables}\n\n{}", corpora::table(&sizes));
+    }
     println!("\n{events} events, seed {}; {calibration}\n\n{tables}", args.seed);
     if args.save {
         save(args, events, &calibration, &tables)?;
@@ -223,7 +238,7 @@ fn save(args: &Args, events: u64, calibration: &Calibration, tables: &str) -> an
 /// A row of the table: what it is, and how to read it from the figures of one.
 type Row = (&'static str, fn(&Figures, u64) -> String);
 
-const ROWS: [Row; 11] = [
+const ROWS: [Row; 15] = [
     ("import, events/s", |it, events| {
         taken(&it.import, per_second(events, it.import.wall).to_string())
     }),
@@ -231,6 +246,18 @@ const ROWS: [Row; 11] = [
     ("of it tree, commitments and signing", |it, events| own(it.verify, it.import.ledger, events)),
     ("import, peak resident MiB", |it, _| {
         taken(&it.import, (it.import.peak_bytes >> 20).to_string())
+    }),
+    ("webhook with TLS, lists of 400, events/s", |it, events| {
+        webhook(it, |webhook| per_second(events, webhook.usage.wall).to_string())
+    }),
+    ("webhook, CPU µs per event", |it, events| {
+        webhook(it, |webhook| per_event(webhook.usage.cpu, events))
+    }),
+    ("webhook, answer p99, ms", |it, _| {
+        webhook(it, |webhook| format!("{:.0}", webhook.answer_p99))
+    }),
+    ("webhook, peak resident MiB", |it, _| {
+        webhook(it, |webhook| (webhook.usage.peak_bytes >> 20).to_string())
     }),
     ("bytes per event, as imported", |it, events| ratio(it.imported_bytes, events)),
     ("compaction, CPU µs per event", |it, events| {
@@ -281,6 +308,10 @@ fn per_event(cpu: Duration, events: u64) -> String {
     ratio(u64::try_from(cpu.as_micros()).unwrap_or(u64::MAX), events)
 }
 
+fn webhook(it: &Figures, figure: impl Fn(Webhook) -> String) -> String {
+    it.webhook.map_or_else(|| "-".to_owned(), figure)
+}
+
 /// What only we do.
 fn own(verify: Option<Usage>, cpu: Duration, events: u64) -> String {
     verify.map_or_else(|| "-".to_owned(), |_| per_event(cpu, events))
@@ -316,7 +347,7 @@ mod tests {
         assert_eq!(lines[..2], ["|  | a | b |", "|---|---|---|"]);
         assert_eq!(lines[2], "| import, events/s | 50000 | 50000 |");
         assert_eq!(lines[3], "| import, CPU µs per event | 40.0 | 40.0 |");
-        assert_eq!(lines[9], "| bytes per event, compacted | 55.6 | 55.6 |");
-        assert!(lines[11].ends_with("| - | - |"));
+        assert_eq!(lines[13], "| bytes per event, compacted | 55.6 | 55.6 |");
+        assert!(lines[4].ends_with("| - | - |") && lines[15].ends_with("| - | - |"));
     }
 }

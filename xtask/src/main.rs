@@ -1,7 +1,7 @@
 //! The tasks of this repository: `cargo xtask test` runs everything that has to be green before a
 //! commit; `e2e` and `oracles` are parts of it by themselves, a real control plane and verifiers
 //! that others wrote; `policy` asks a real API server what its policies record; `fuzz` looks longer
-//! for input that breaks a parser, `bench` and `load` measure, `soak` kills, `tamper` forges,
+//! for input that breaks a parser, `bench`, `flat` and `load` measure, `soak` kills, `tamper` forges,
 //! `package` makes what is installed without a compiler.
 //!
 //! Of the product's crates it depends on `whodid_policy` and `whodid_tlog` only, which are small:
@@ -25,6 +25,7 @@ mod command;
 mod corpus;
 mod custody;
 mod e2e;
+mod flat;
 mod fuzz;
 mod load;
 mod measure;
@@ -46,6 +47,7 @@ enum Task {
     Bench(bench::Args),
     Custody(custody::Args),
     E2e(e2e::Args),
+    Flat(flat::Args),
     Fuzz(fuzz::Args),
     Load(load::Args),
     Oracles(oracles::Args),
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Custody(args) => custody::run(&args).map(|()| ExitCode::SUCCESS),
         Task::E2e(args) => e2e::run(&args).map(|()| ExitCode::SUCCESS),
+        Task::Flat(args) => flat::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Fuzz(args) => fuzz::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Load(args) => load::run(&args).map(|()| ExitCode::SUCCESS),
         Task::Policy(args) => policy::run(&args).map(|()| ExitCode::SUCCESS),

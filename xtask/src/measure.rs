@@ -43,7 +43,8 @@ pub(crate) fn run(command: &mut Command, scratch: &Path) -> anyhow::Result<(Usag
     Ok((usage, fs::read_to_string(out)?))
 }
 
-fn watch(child: &mut Child) -> anyhow::Result<(Usage, ExitStatus)> {
+/// Looks at a program until it has ended.
+pub(crate) fn watch(child: &mut Child) -> anyhow::Result<(Usage, ExitStatus)> {
     let process = Path::new("/proc").join(child.id().to_string());
     let mut usage = Usage::default();
     loop {
@@ -68,6 +69,12 @@ fn watch(child: &mut Child) -> anyhow::Result<(Usage, ExitStatus)> {
 pub(crate) fn peak_of(child: &Child) -> anyhow::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{}/status", child.id()))?;
     peak(&status).context("it has ended")
+}
+
+/// The processor time of a running program, so far.
+pub(crate) fn cpu_of(child: &Child) -> anyhow::Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
+    state(&stat).map(|(_, cpu)| cpu).context("/proc has another format")
 }
 
 /// The processor time of a thread of this name; `None` if there is none any more.

@@ -52,6 +52,11 @@ impl Record {
         Ok(program)
     }
 
+    /// The program.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
     fn dir(&self) -> PathBuf {
         self.folder.join("record")
     }
@@ -129,6 +134,13 @@ impl Record {
         let (usage, printed) = measure::run(command.arg(file), &self.folder)?;
         print!("{printed}");
         Ok(usage)
+    }
+
+    /// `whodid import`, to be started, of what comes on its standard input.
+    pub(crate) fn importing(&self, cluster: &str) -> Command {
+        let mut command = self.command(&["import", "--quiet", "--cluster", cluster, "-"]);
+        command.stdout(Stdio::null());
+        command
     }
 
     /// Begins to import a file, and kills the program so long after the first events went to disk;
@@ -247,11 +259,16 @@ impl Server {
     }
 
     /// Ends it in order.
-    pub(crate) fn end(mut self) -> anyhow::Result<()> {
+    pub(crate) fn end(self) -> anyhow::Result<()> {
+        self.end_measured().map(drop)
+    }
+
+    /// The same; returns what it took from its start to its end, but for the time.
+    pub(crate) fn end_measured(mut self) -> anyhow::Result<Usage> {
         command::run(Command::new("kill").args(["-TERM", &self.child.id().to_string()]))?;
-        let status = self.child.wait()?;
+        let (usage, status) = measure::watch(&mut self.child)?;
         ensure!(status.success(), "the server ended with {status}");
-        Ok(())
+        Ok(usage)
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use eventsource_stream::{EventStreamError, Eventsource};
 use futures::{Stream, StreamExt};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 mod cosigning;
@@ -23,8 +24,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// A part of a log file has to be taken in after this long, or is sent again.
 const PART_MAX: Duration = Duration::from_mins(2);
 
-/// A statement in SQL has to be answered after this long: a server gives it 300 seconds.
-const SQL_MAX: Duration = Duration::from_secs(330);
+/// What cannot be answered in part: a server gives it so many seconds.
+const WHOLE_SECONDS: u64 = 300;
 
 /// Result of a request.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -208,7 +209,56 @@ impl Client {
     pub async fn newest(&self, query: &str, limit: usize, seconds: u64) -> Result<EventList> {
         let (limit, timeout) = (limit.to_string(), seconds.to_string());
         let question = [("q", query), ("limit", &limit), ("timeout", &timeout)];
-        let request = self.patient.get(format!("{}/api/v1/events", self.url)).query(&question);
+        self.patiently("/api/v1/events", &question, seconds).await
+    }
+
+    /// Who did something to an object, and why: an `ActList`, as `T` reads it.
+    ///
+    /// # Errors
+    /// The question makes no sense, or the server cannot be reached.
+    pub async fn who<T: DeserializeOwned>(
+        &self,
+        verb: &str,
+        object: &str,
+        query: &str,
+        limit: usize,
+        with_attempts: bool,
+    ) -> Result<T> {
+        let (limit, attempts) = (limit.to_string(), with_attempts.to_string());
+        let question = [
+            ("verb", verb),
+            ("object", object),
+            ("q", query),
+            ("limit", &limit),
+            ("attempts", &attempts),
+        ];
+        self.patiently("/api/v1/who", &question, SEARCH_SECONDS).await
+    }
+
+    /// What was changed of an object: a `History`, as `T` reads it.
+    ///
+    /// # Errors
+    /// As [`who`](Self::who).
+    pub async fn history<T: DeserializeOwned>(
+        &self,
+        object: &str,
+        query: &str,
+        limit: usize,
+        with_status: bool,
+    ) -> Result<T> {
+        let (limit, status) = (limit.to_string(), with_status.to_string());
+        let question = [("object", object), ("q", query), ("limit", &limit), ("status", &status)];
+        self.patiently("/api/v1/history", &question, SEARCH_SECONDS).await
+    }
+
+    /// Asks what may take the server so many seconds.
+    async fn patiently<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        question: &[(&str, &str)],
+        seconds: u64,
+    ) -> Result<T> {
+        let request = self.patient.get(format!("{}{path}", self.url)).query(question);
         let request = request.timeout(Duration::from_secs(seconds) + SILENCE_MAX);
         let answer = self.ask(request).await?;
         answer.json().await.map_err(|error| unreachable(&self.name, error))
@@ -282,9 +332,8 @@ impl Client {
         let mut question = vec![("q", query), ("limit", &*limit)];
         question.extend(step.map(|step| ("step", step)));
         question.extend(by.map(|by| ("by", by)));
-        let answer = self.get("/api/v1/counts", &question).await?;
-        let list = answer.json::<CountList>().await;
-        list.map(|list| list.items).map_err(|error| unreachable(&self.name, error))
+        let list: CountList = self.patiently("/api/v1/counts", &question, WHOLE_SECONDS).await?;
+        Ok(list.items)
     }
 
     /// The answer to a statement in SQL, as a stream of Arrow IPC.
@@ -294,7 +343,7 @@ impl Client {
     pub async fn sql(&self, statement: &str, limit: usize) -> Result<Vec<u8>> {
         let request = self.patient.post(format!("{}/api/v1/sql", self.url));
         let request = request
-            .timeout(SQL_MAX)
+            .timeout(Duration::from_secs(WHOLE_SECONDS) + SILENCE_MAX)
             .query(&[("limit", limit)])
             .header(reqwest::header::ACCEPT, "application/vnd.apache.arrow.stream")
             .body(statement.to_owned());

@@ -62,9 +62,10 @@ impl From<whodid_engine::Error> for Failure {
     fn from(error: whodid_engine::Error) -> Self {
         match error {
             whodid_engine::Error::NoEvent(_) => Failure::NothingFound(error.to_string()),
-            whodid_engine::Error::TooManyWords | whodid_engine::Error::Sql(_) => {
-                Failure::Usage(error.to_string())
-            }
+            whodid_engine::Error::TooManyWords
+            | whodid_engine::Error::TooManyCounts
+            | whodid_engine::Error::TooLarge
+            | whodid_engine::Error::Sql(_) => Failure::Usage(error.to_string()),
             other => Failure::Unavailable(other.to_string()),
         }
     }

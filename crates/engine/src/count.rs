@@ -55,38 +55,42 @@ impl Engine {
     /// Counts requests: by time in its order, by value the most frequent first.
     ///
     /// # Errors
-    /// The record cannot be read, or the counts are more than [`COUNTS_MAX`].
+    /// The record cannot be read, the counts are more than [`COUNTS_MAX`], or they were not done
+    /// when their time was over.
     pub fn count<'a>(&'a self, wanted: &'a Count) -> BoxFuture<'a, Result<Vec<Counted>>> {
-        Box::pin(async move {
-            let field = wanted.by.filter(|field| has_values(*field)).map(column_name);
-            let step = wanted.step.filter(|step| *step > 0);
-            let mut groups = Vec::new();
-            if let Some(step) = step {
-                let time = cast(column("time"), DataType::Int64);
-                // Rounded down, before 1970, too.
-                let behind = ((time.clone() % lit(step)) + lit(step)) % lit(step);
-                groups.push((time - behind).alias("span"));
-            }
-            groups.extend(field.map(|field| column(field).alias("value")));
-            let requests = vec![count(lit(1_i64)).alias("requests")];
-            let counts = self.requests(wanted).await?.aggregate(groups, requests)?;
-            let span = step.map(|_| column("span").sort(true, false));
-            let value = field.map(|_| column("value").sort(true, true));
-            let frequent = column("requests").sort(false, false);
-            let order = span.into_iter().chain([frequent]).chain(value).collect();
-            let most = if step.is_some() { COUNTS_MAX + 1 } else { wanted.limit };
-            let rows = counts.sort(order)?.limit(0, Some(most))?.collect().await?;
-            let counted = |row: Row| Counted {
-                time: step.and_then(|_| row.int("span")),
-                value: row.text("value").map(str::to_owned),
-                requests: row.int("requests").unwrap_or_default().cast_unsigned(),
-            };
-            let counts: Vec<Counted> = Row::all(&rows).map(counted).collect();
-            if counts.len() > COUNTS_MAX {
-                return Err(Error::TooManyCounts);
-            }
-            Ok(counts)
-        })
+        let counted = self.in_time(self.counted(wanted));
+        Box::pin(async move { counted.await.unwrap_or(Err(Error::TooLong)) })
+    }
+
+    async fn counted(&self, wanted: &Count) -> Result<Vec<Counted>> {
+        let field = wanted.by.filter(|field| has_values(*field)).map(column_name);
+        let step = wanted.step.filter(|step| *step > 0);
+        let mut groups = Vec::new();
+        if let Some(step) = step {
+            let time = cast(column("time"), DataType::Int64);
+            // Rounded down, before 1970, too.
+            let behind = ((time.clone() % lit(step)) + lit(step)) % lit(step);
+            groups.push((time - behind).alias("span"));
+        }
+        groups.extend(field.map(|field| column(field).alias("value")));
+        let requests = vec![count(lit(1_i64)).alias("requests")];
+        let counts = self.requests(wanted).await?.aggregate(groups, requests)?;
+        let span = step.map(|_| column("span").sort(true, false));
+        let value = field.map(|_| column("value").sort(true, true));
+        let frequent = column("requests").sort(false, false);
+        let order = span.into_iter().chain([frequent]).chain(value).collect();
+        let most = if step.is_some() { COUNTS_MAX + 1 } else { wanted.limit };
+        let rows = counts.sort(order)?.limit(0, Some(most))?.collect().await?;
+        let counted = |row: Row| Counted {
+            time: step.and_then(|_| row.int("span")),
+            value: row.text("value").map(str::to_owned),
+            requests: row.int("requests").unwrap_or_default().cast_unsigned(),
+        };
+        let counts: Vec<Counted> = Row::all(&rows).map(counted).collect();
+        if counts.len() > COUNTS_MAX {
+            return Err(Error::TooManyCounts);
+        }
+        Ok(counts)
     }
 
     /// A row for each request: its last event that passes, unless a later one is known.

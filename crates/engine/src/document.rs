@@ -2,6 +2,7 @@
 //! came in. The same document is printed, answered over HTTP and shown elsewhere.
 
 use futures::future::BoxFuture;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use whodid_event::cloud;
 use whodid_store::Original;
@@ -12,6 +13,29 @@ use crate::{Engine, Error};
 
 /// What documents are: the version of their shapes.
 pub const API_VERSION: &str = "whodid/v1";
+
+/// An answer, and what kind of document it is.
+#[derive(Debug, Serialize)]
+pub struct Document<T> {
+    #[serde(rename = "apiVersion")]
+    api_version: &'static str,
+    kind: &'static str,
+    #[serde(flatten)]
+    answer: T,
+}
+
+impl<T: Serialize> Document<T> {
+    /// Makes a document of an answer.
+    pub fn new(kind: &'static str, answer: T) -> Self {
+        Document { api_version: API_VERSION, kind, answer }
+    }
+
+    /// As JSON.
+    pub fn json(&self) -> Value {
+        // Members have texts for names.
+        serde_json::to_value(self).unwrap_or_default()
+    }
+}
 
 const IN_THE_RECORD: [&str; 14] = [
     "id",

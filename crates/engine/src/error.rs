@@ -1,5 +1,7 @@
 //! What can go wrong with a query, and what its user can do about it.
 
+use datafusion::error::DataFusionError;
+
 /// Result of a query.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -12,7 +14,13 @@ pub enum Error {
     Store(#[from] whodid_store::Error),
     /// The plan cannot be made or run.
     #[error("the query cannot be run: {0}")]
-    Plan(#[from] datafusion::error::DataFusionError),
+    Plan(#[source] DataFusionError),
+    /// A question takes more memory than it may have.
+    #[error("it takes more memory than a query may have; narrow it by time, cluster or namespace")]
+    TooLarge,
+    /// A count was not done when its time was over; of a part of it nothing can be said.
+    #[error("it takes too long to count; narrow the query by time, cluster or namespace")]
+    TooLong,
     /// A column is not of its type.
     #[error("the query cannot be run: {0}")]
     Arrow(#[from] arrow::error::ArrowError),
@@ -31,4 +39,32 @@ pub enum Error {
     /// An event that was asked for is not there.
     #[error("there is no event {0}")]
     NoEvent(crate::EventId),
+}
+
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Self {
+        match error.find_root() {
+            DataFusionError::ResourcesExhausted(_) => Error::TooLarge,
+            _ => Error::Plan(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_too_much_memory_is_told_from_what_cannot_be_run() {
+        let exhausted = || DataFusionError::ResourcesExhausted("no more".into());
+        for (error, is_too_large) in [
+            (exhausted(), true),
+            (exhausted().context("sorting"), true),
+            (DataFusionError::External(Box::new(exhausted())), true),
+            (DataFusionError::Plan("no such column".into()), false),
+        ] {
+            let error = Error::from(error);
+            assert_eq!(matches!(error, Error::TooLarge), is_too_large, "{error}");
+        }
+    }
 }

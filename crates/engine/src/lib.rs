@@ -27,7 +27,6 @@ use datafusion::logical_expr::{Expr, lit};
 use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
-use url::Url;
 use whodid_query::{Field, Query, Term};
 use whodid_store::{Original, RowBodies, Rows, Snapshot, Table};
 
@@ -45,6 +44,7 @@ pub mod live;
 mod narrow;
 mod passing;
 mod row;
+mod runtime;
 mod search;
 pub mod sql;
 mod status;
@@ -57,7 +57,7 @@ pub mod who;
 pub use cache::Cache;
 pub use cost::Cost;
 pub use count::{COUNTS_MAX, Count, Counted};
-pub use document::API_VERSION;
+pub use document::{API_VERSION, Document};
 pub use error::{Error, Result};
 pub use row::{EventId, Row, Shown, is_shown};
 pub use search::{Found, LEFT_OUT_MAX, Search};
@@ -69,11 +69,15 @@ use cost::Meter;
 use filter::{column, text};
 use function::EventSet;
 use passing::Passing;
-use table::{STORE_URL, SnapshotTable, events_table_schema, names, table_schema};
+use runtime::runtime;
+use table::{SnapshotTable, events_table_schema, names, table_schema};
 use wanted::Wanted;
 
 /// Events are fetched by id this many at a time.
 const FETCH_MAX: usize = 1_000;
+
+/// For sorting, grouping and joining, in bytes: of one question.
+const MEMORY_MAX: usize = 256 << 20;
 
 /// What came in as an event, or why it cannot be given back.
 type Given = Result<(Original, RowBodies), whodid_store::Error>;
@@ -100,12 +104,9 @@ impl Engine {
         Box::pin(async move {
             let config = SessionConfig::new().with_information_schema(false);
             // A state is copied at every step of a plan, and no function is looked up by name.
-            let state = SessionStateBuilder::new().with_config(config).build();
-            let context = SessionContext::new_with_state(state);
-            // The name is a constant of this crate.
-            if let Ok(url) = Url::parse(STORE_URL) {
-                context.register_object_store(&url, snapshot.object_store());
-            }
+            let runtime = runtime(&snapshot, MEMORY_MAX)?;
+            let state = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime);
+            let context = SessionContext::new_with_state(state.build());
             let meter = Arc::new(Meter::default());
             for table in [Table::Events, Table::Bodies] {
                 let provider = SnapshotTable::new(table, snapshot.clone(), cache.clone());

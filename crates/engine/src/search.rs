@@ -177,7 +177,7 @@ impl Engine {
     }
 
     /// What comes of it before the deadline; that it did not is noted.
-    async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let Some(deadline) = self.deadline else { return Some(work.await) };
         let is_over = Instant::now() >= deadline;
         let done = if is_over { None } else { timeout_at(deadline, work).await.ok() };

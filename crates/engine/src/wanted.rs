@@ -91,15 +91,8 @@ impl Wanted {
     /// Those that all of these want. Keys are one list: a filter is looked into once for all.
     pub(crate) fn every(parts: impl IntoIterator<Item = Wanted>) -> Self {
         let (mut keys, mut others) = (Vec::new(), Vec::new());
-        let mut parts: Vec<Wanted> = parts.into_iter().collect();
-        parts.reverse();
-        while let Some(part) = parts.pop() {
-            match part {
-                Wanted::All => {}
-                Wanted::Keys(more) => keys.extend(more),
-                Wanted::Every(inner) => parts.extend(inner.into_iter().rev()),
-                other => others.push(other),
-            }
+        for part in parts {
+            part.sort_into(&mut keys, &mut others);
         }
         if !keys.is_empty() {
             others.push(Wanted::Keys(keys));
@@ -108,6 +101,17 @@ impl Wanted {
             0 => Wanted::All,
             1 => others.remove(0),
             _ => Wanted::Every(others),
+        }
+    }
+
+    fn sort_into(self, keys: &mut Vec<Key>, others: &mut Vec<Wanted>) {
+        match self {
+            Wanted::All => {}
+            Wanted::Keys(more) => keys.extend(more),
+            Wanted::Every(parts) => {
+                parts.into_iter().for_each(|part| part.sort_into(keys, others));
+            }
+            other => others.push(other),
         }
     }
 

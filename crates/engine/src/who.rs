@@ -5,11 +5,13 @@
 //! request.
 
 use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use serde_json::Map;
 use whodid_query::{Comparison, Expr, Field, Known, ObjectRef, Query, Term, Test, Value, Wildcard};
 
 use crate::error::Result;
 use crate::row::{EventId, Row};
-use crate::{Engine, Found, Search};
+use crate::{Cost, Engine, Found, Search};
 
 mod cause;
 mod verb;
@@ -35,25 +37,43 @@ pub struct Question {
 }
 
 /// The answer.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Answer {
     /// Who did it, oldest first.
+    #[serde(rename = "items")]
     pub acts: Vec<Act>,
     /// How many older acts there are.
     pub left_out: u64,
     /// How many attempts there were that are not among the acts.
     pub attempts: u64,
+    /// What the answer took.
+    pub cost: Cost,
 }
 
+/// An event as JSON.
+type Event = Map<String, serde_json::Value>;
+
 /// One thing that was done.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Act {
     /// The event that stands for it.
-    pub row: Row,
+    #[serde(flatten)]
+    pub event: Event,
     /// What caused it, if somebody else did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
     /// Whether it was done to many objects at once, and the record does not list them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_assumed: bool,
+}
+
+/// Reads what is asked about: `TYPE/NAME`, `NS/TYPE/NAME` or `TYPE`, as kubectl takes types.
+///
+/// # Errors
+/// It is none of these.
+pub fn object(text: &str) -> Result<Expr, whodid_query::Error> {
+    let field = if text.contains('/') { "object" } else { "resource" };
+    Ok(whodid_query::parse(&format!("{field}:{text}"))?.expr)
 }
 
 /// A test that a field is a text.
@@ -102,7 +122,7 @@ impl Engine {
             for row in self.fetch(&found.ids).await? {
                 acts.extend(self.act(row, &question.object).await?);
             }
-            Ok(Answer { acts, left_out: found.left_out, attempts })
+            Ok(Answer { acts, left_out: found.left_out, attempts, cost: self.cost() })
         })
     }
 
@@ -119,7 +139,7 @@ impl Engine {
             }
         }
         let cause = self.cause(&row).await?;
-        Ok(Some(Act { row, cause, is_assumed }))
+        Ok(Some(Act { event: self.json(&row), cause, is_assumed }))
     }
 
     /// The names that the answer to a deletion of many lists; `None` if it was not recorded.

@@ -11,7 +11,7 @@ use whodid_store::{Clock, SystemClock};
 
 use crate::App;
 use crate::problem::Problem;
-use crate::read::{Params, Reader, engine, failed, limit, parse};
+use crate::read::{Params, Reader, SECONDS_MAX, deadline, engine, failed, limit, parse};
 
 /// The most frequent so many values, unless said so many.
 const COUNTS: usize = 100;
@@ -49,7 +49,8 @@ pub(crate) async fn counts(
     let limit = limit(question.limit, COUNTS, COUNTS_MAX)?;
     let (query, now) = (parse(&question.q)?, SystemClock.now());
     let wanted = Count { query, now, step: step.transpose()?, by: by.transpose()?, limit };
-    let found = async { engine(&app).await?.count(&wanted).await };
+    let deadline = deadline(Some(SECONDS_MAX))?;
+    let found = async { engine(&app).await?.until(deadline).count(&wanted).await };
     let found = found.await.map_err(|error| failed(&error))?;
     let items: Vec<Value> = found.iter().map(|counted| counted.json(&wanted)).collect();
     Ok(Json(json!({ "apiVersion": API_VERSION, "kind": "CountList", "items": items })))

@@ -42,6 +42,7 @@ mod health;
 mod keeping;
 mod listener;
 mod metrics;
+mod objects;
 mod problem;
 mod read;
 mod retaining;

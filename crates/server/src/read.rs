@@ -73,7 +73,7 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Params<T> {
 }
 
 /// A search takes at most so many seconds.
-const SECONDS_MAX: u64 = 300;
+pub(crate) const SECONDS_MAX: u64 = 300;
 
 /// Reads a limit; what is too much is an error, as an answer cut short looks like a whole one.
 pub(crate) fn limit(asked: Option<usize>, usual: usize, max: usize) -> Result<usize, Problem> {
@@ -87,7 +87,7 @@ pub(crate) fn limit(asked: Option<usize>, usual: usize, max: usize) -> Result<us
 }
 
 /// When an answer has to end.
-fn deadline(seconds: Option<u64>) -> Result<Instant, Problem> {
+pub(crate) fn deadline(seconds: Option<u64>) -> Result<Instant, Problem> {
     match seconds.unwrap_or(SEARCH_SECONDS) {
         seconds @ 1..=SECONDS_MAX => Ok(Instant::now() + Duration::from_secs(seconds)),
         seconds => {
@@ -151,7 +151,9 @@ pub(crate) fn failed(error: &whodid_engine::Error) -> Problem {
         whodid_engine::Error::NoEvent(_) => StatusCode::NOT_FOUND,
         whodid_engine::Error::TooManyWords
         | whodid_engine::Error::TooManyCounts
+        | whodid_engine::Error::TooLarge
         | whodid_engine::Error::Sql(_) => StatusCode::BAD_REQUEST,
+        whodid_engine::Error::TooLong => StatusCode::SERVICE_UNAVAILABLE,
         _ => {
             tracing::error!(%error, "a query failed");
             StatusCode::INTERNAL_SERVER_ERROR

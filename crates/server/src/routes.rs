@@ -7,7 +7,7 @@ use axum::http::{Method, StatusCode, Uri, header};
 use axum::routing::{get, post, put};
 
 use crate::problem::Problem;
-use crate::{App, counts, following, health, keeping, read, sql, webhook};
+use crate::{App, counts, following, health, keeping, objects, read, sql, webhook};
 
 /// The description of everything below.
 const OPENAPI: &str = include_str!("../../../docs/openapi.json");
@@ -54,6 +54,8 @@ pub(crate) fn all(app: App) -> Router {
         .route("/api/v1/events/{cluster}/{seq}", get(read::event))
         .route("/api/v1/events/{cluster}/{seq}/original", get(read::original))
         .route("/api/v1/counts", get(counts::counts))
+        .route("/api/v1/who", get(objects::who))
+        .route("/api/v1/history", get(objects::history))
         .route("/api/v1/sql", post(sql::answer))
         .route("/api/v1/values/{field}", get(read::values))
         .route("/metrics", get(metrics));

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
@@ -43,6 +44,17 @@ pub(super) struct Figures {
     pub(super) verify: Option<Usage>,
     /// Of us alone: a program that is started for the question, in milliseconds.
     pub(super) started: Vec<f64>,
+    /// Of us alone: the same events over the webhook.
+    pub(super) webhook: Option<Webhook>,
+}
+
+/// What the webhook took: of the server, until it has ended; of time, until the last event was
+/// found.
+#[derive(Clone, Copy)]
+pub(super) struct Webhook {
+    pub(super) usage: Usage,
+    /// 99 of 100 answers came sooner, in milliseconds.
+    pub(super) answer_p99: f64,
 }
 
 /// What one said to a question.
@@ -85,6 +97,8 @@ pub(super) struct Task<'a> {
     pub(super) file: &'a Path,
     /// What is asked about, as JSON.
     pub(super) literals: &'a str,
+    /// One event in so many is lost on its way over the webhook; 0 for none.
+    pub(super) lose: u64,
 }
 
 pub(super) fn run(peer: Peer, task: &Task<'_>) -> anyhow::Result<Figures> {
@@ -118,8 +132,44 @@ pub(super) fn ours(
     ask.args([&server.url, &server.read_token, RUNS, task.literals]);
     let answers = answers(&mut ask, task.folder)?;
     server.end()?;
-    let (name, verify) = ("whodid", Some(verify));
-    Ok(Figures { name, import, imported_bytes, settle, settled_bytes, answers, verify, started })
+    let webhook = webhook(record.program(), task, corpus.events)?;
+    let (name, verify, webhook) = ("whodid", Some(verify), Some(webhook));
+    Ok(Figures {
+        name,
+        import,
+        imported_bytes,
+        settle,
+        settled_bytes,
+        answers,
+        verify,
+        started,
+        webhook,
+    })
+}
+
+/// The same events in lists of 400 over TLS, into a record of their own.
+fn webhook(program: &Path, task: &Task<'_>, events: u64) -> anyhow::Result<Webhook> {
+    let folder = fresh(task.folder, "webhook")?;
+    let record = Record::of(program.to_owned(), &folder)?;
+    let server = record.serve(&[])?;
+    let create = ["ingest", "token", "create", "default", "--source", "bench"];
+    let (_, token) = record.run(&create)?;
+    let python = cache::python("python", &PYTHON)?;
+    let mut send = script(&python, "webhook.py");
+    send.arg(&server.url).arg(record.authority());
+    send.args([token.trim_end(), &server.read_token, &task.lose.to_string()]).arg(task.file);
+    let (_, printed) = measure::run(&mut send, task.folder)?;
+    print!("webhook: {printed}");
+    let usage = server.end_measured()?;
+    let stored = record.counts()?.get("default").copied().unwrap_or_default();
+    ensure!(stored == events, "webhook: {stored} of {events} events are stored");
+    fs::remove_dir_all(&folder)?;
+    let printed: Value = serde_json::from_str(&printed)?;
+    let number = |pointer| printed.pointer(pointer).and_then(Value::as_f64);
+    let (seconds, answer_p99) =
+        number("/seconds").zip(number("/answer_ms/p99")).context("webhook.py said nothing")?;
+    let usage = Usage { wall: Duration::from_secs_f64(seconds), ..usage };
+    Ok(Webhook { usage, answer_p99 })
 }
 
 fn clickhouse(task: &Task<'_>) -> anyhow::Result<Figures> {
@@ -239,7 +289,22 @@ fn zstd(task: &Task<'_>) -> anyhow::Result<Figures> {
     })
 }
 
-fn fresh(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
+/// What a corpus takes in VictoriaLogs once it has settled.
+pub(super) fn victorialogs_bytes(file: &Path, folder: &Path) -> anyhow::Result<u64> {
+    let program = build_victorialogs()?;
+    let python = cache::python("python", &PYTHON)?;
+    let data = fresh(folder, "victorialogs")?;
+    let mut settled = String::new();
+    for (action, more) in [("load", Some(file)), ("settle", None)] {
+        let mut run = script(&python, "victorialogs.py");
+        run.arg(action).arg(&program).arg(&data).args(more);
+        (_, settled) = measure::run(&mut run, folder)?;
+    }
+    fs::remove_dir_all(&data)?;
+    bytes(&settled)
+}
+
+pub(super) fn fresh(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let data = folder.join(name);
     if data.try_exists()? {
         fs::remove_dir_all(&data)?;

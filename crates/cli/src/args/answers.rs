@@ -10,6 +10,8 @@ use crate::complete;
 pub struct WhoArgs {
     #[command(flatten)]
     pub store: StoreArgs,
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// What was done: delete, deleted, exec, changed, scaled, created, …
     #[arg(value_name = "VERB")]
     pub verb: String,
@@ -113,6 +115,8 @@ pub enum StatsFormat {
 pub struct HistoryArgs {
     #[command(flatten)]
     pub store: StoreArgs,
+    #[command(flatten)]
+    pub server: ServerArgs,
     /// Of which object: TYPE/NAME, or TYPE NAME; TYPE as kubectl takes it
     #[arg(value_name = "OBJECT", required = true, num_args = 1..=2)]
     #[arg(add = ArgValueCompleter::new(complete::objects))]

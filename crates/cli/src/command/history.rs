@@ -2,13 +2,15 @@
 
 use std::fmt::Write;
 
-use serde_json::{Value, json};
-use whodid_engine::API_VERSION;
-use whodid_engine::history::{Basis, Difference, Question, Side, Step, named};
+use serde_json::Value;
+use whodid_engine::Document;
+use whodid_engine::history::{Basis, Difference, History, Question, Side, Step};
 
-use super::who::object_test;
-use super::{narrowed, now, open};
+use super::search::{check_limit, check_whole};
+use super::who::{REMOTE_MAX, object_test};
+use super::{Place, client, narrowed, now, open, place};
 use crate::args::{HistoryArgs, HistoryFormat};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::output::events::{Columns, table};
 use crate::output::table::UNKNOWN;
@@ -20,7 +22,7 @@ const LINES_MAX: usize = 25;
 /// A value longer than this is cut in the timeline.
 const VALUE_CHARS_MAX: usize = 80;
 
-pub async fn run(args: HistoryArgs) -> Result<(), Failure> {
+pub async fn run(args: HistoryArgs, config: &Config) -> Result<(), Failure> {
     let mut scope = args.scope.clone();
     if let Some(at) = &args.at
         && scope.until.replace(at.clone()).is_some()
@@ -34,45 +36,61 @@ pub async fn run(args: HistoryArgs) -> Result<(), Failure> {
         now: now(),
         limit: scope.limit,
     };
-    let engine = open(&args.store).await?;
-    let (steps, left_out) = engine.history(&question).await?;
     let asked = args.object.join("/");
-    let Some(last) = steps.last() else {
+    let history = match place(&args.server, &args.store, config)? {
+        Place::Record(store) => open(&store).await?.history(&question).await?,
+        server @ Place::Server(_) => remote(&asked, &question, server).await?,
+    };
+    let Some(last) = history.steps.last() else {
+        check_whole(&history.cost)?;
         return Err(Failure::NothingFound(format!("the record shows no change of {asked}")));
     };
     if let Some(at) = &args.at {
-        let object = named(&last.row);
-        if steps.iter().any(|step| named(&step.row) != object) {
+        if history.objects > 1 {
             return Err(Failure::Usage(format!(
                 "{asked} names several objects; --at shows one: narrow it with -n, --cluster, or \
                  the group as in deployments.apps/web"
             )));
         }
-        return as_it_was(&asked, at, last, args.output);
+        as_it_was(&asked, at, last.basis, history.object.as_ref(), args.output)?;
+        return check_whole(&history.cost);
     }
     let look = Look::new(&args.look);
     match args.output {
         HistoryFormat::Table => {
             let has_namespace = args.scope.namespace.is_none();
             let columns = Columns { has_namespace, is_wide: false };
-            let events: Vec<_> = steps.iter().map(|step| engine.json(&step.row)).collect();
+            let events: Vec<_> = history.steps.iter().map(|step| step.event.clone()).collect();
             let lines = table(&events, &look, columns).print(look.has_headers);
-            print(&timeline(&lines, &steps, look.has_headers))?;
+            print(&timeline(&lines, &history.steps, look.has_headers))?;
         }
-        HistoryFormat::Json => print(&pretty(&document(&engine, &steps)))?,
-        HistoryFormat::Yaml => print(&yaml(&document(&engine, &steps)))?,
+        HistoryFormat::Json => print(&pretty(&Document::new("History", &history).json()))?,
+        HistoryFormat::Yaml => print(&yaml(&Document::new("History", &history).json()))?,
     }
-    if left_out > 0 {
-        let count = crate::output::left_out(left_out);
-        say!("{count} older changes left out; --limit 0 shows all");
+    if history.left_out > 0 {
+        let count = crate::output::left_out(history.left_out);
+        say!("{count} older changes left out; --limit says how many are shown, --until pages back");
     }
-    Ok(())
+    check_whole(&history.cost)
+}
+
+/// Asks a server.
+async fn remote(asked: &str, question: &Question, server: Place) -> Result<History, Failure> {
+    check_limit(question.limit, REMOTE_MAX)?;
+    let scope = question.scope.to_string();
+    Ok(client(server)?.history(asked, &scope, question.limit, question.with_status).await?)
 }
 
 /// The object as it was.
-fn as_it_was(asked: &str, at: &str, last: &Step, format: HistoryFormat) -> Result<(), Failure> {
-    let Some(object) = &last.object else {
-        return Err(Failure::NothingFound(match last.basis {
+fn as_it_was(
+    asked: &str,
+    at: &str,
+    basis: Basis,
+    object: Option<&Value>,
+    format: HistoryFormat,
+) -> Result<(), Failure> {
+    let Some(object) = object else {
+        return Err(Failure::NothingFound(match basis {
             Basis::Gone => format!("{asked} was not there at {at}"),
             _ => format!(
                 "the record does not say what {asked} was at {at}: its last change before was \
@@ -80,30 +98,13 @@ fn as_it_was(asked: &str, at: &str, last: &Step, format: HistoryFormat) -> Resul
             ),
         }));
     };
-    match last.basis {
+    match basis {
         Basis::Request => say!("as it was sent; what the API server filled in is not in it"),
         Basis::Patch => say!("put together from patches"),
         _ => {}
     }
-    let mut object = object.clone();
-    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("managedFields");
-    }
-    print(&if format == HistoryFormat::Json { pretty(&object) } else { yaml(&object) })?;
+    print(&if format == HistoryFormat::Json { pretty(object) } else { yaml(object) })?;
     Ok(())
-}
-
-fn document(engine: &whodid_engine::Engine, steps: &[Step]) -> Value {
-    let step = |step: &Step| {
-        json!({
-            "event": engine.json(&step.row),
-            "basis": step.basis,
-            "knowsBefore": step.knows_before,
-            "differences": step.differences,
-        })
-    };
-    let items: Vec<Value> = steps.iter().map(step).collect();
-    json!({ "apiVersion": API_VERSION, "kind": "History", "items": items })
 }
 
 /// The rows of a table, each with what it changed below.

@@ -85,14 +85,9 @@ async fn remote(
     columns: Columns,
 ) -> Result<(), Failure> {
     if args.output == ListFormat::Raw {
-        return Err(Failure::Usage("-o raw reads the record itself; use --data-dir".into()));
+        return Err(no_originals());
     }
-    if !(1..=REMOTE_MAX).contains(&args.scope.limit) {
-        return Err(Failure::Usage(format!(
-            "--limit {}: a server gives at most {REMOTE_MAX} at once; page back with --until",
-            args.scope.limit
-        )));
-    }
+    check_limit(args.scope.limit, REMOTE_MAX)?;
     if args.timeout > REMOTE_SECONDS_MAX {
         return Err(Failure::Usage(format!(
             "--timeout {}: a server searches for at most {REMOTE_SECONDS_MAX} seconds",
@@ -115,6 +110,33 @@ async fn remote(
     Ok(())
 }
 
+/// What a server does not give in a list.
+pub(super) fn no_originals() -> Failure {
+    Failure::Usage("-o raw reads the record itself; use --data-dir".into())
+}
+
+/// What is asked of a server has to have a limit.
+pub(super) fn check_limit(limit: usize, max: usize) -> Result<(), Failure> {
+    if (1..=max).contains(&limit) {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "--limit {limit}: a server gives at most {max} at once; page back with --until"
+    )))
+}
+
+/// What was given by a server whose time was over is not everything.
+pub(super) fn check_whole(cost: &Cost) -> Result<(), Failure> {
+    if !cost.is_partial {
+        return Ok(());
+    }
+    Err(Failure::Unavailable(
+        "the server stopped looking after its time, and older ones are missing; narrow it by time \
+         or cluster"
+            .into(),
+    ))
+}
+
 fn nothing_matches(query: &str) -> Failure {
     Failure::NothingFound(match query {
         "" => "the record is empty".into(),
@@ -130,7 +152,7 @@ fn say_left_out(count: u64) {
 }
 
 /// Prints events in a format, a share at a time where the format allows it.
-pub async fn list(
+async fn list(
     engine: &Engine,
     ids: &[EventId],
     format: ListFormat,
@@ -154,7 +176,7 @@ pub async fn list(
 }
 
 /// Prints events in any format but what came in.
-fn show(
+pub(super) fn show(
     events: &[Event],
     format: ListFormat,
     look: &Look,
@@ -192,7 +214,7 @@ async fn events(engine: &Engine, ids: &[EventId]) -> Result<Vec<Event>, Failure>
 }
 
 /// What came in, a line each; what is gone is said on stderr.
-async fn raw(engine: &Engine, ids: &[EventId]) -> Result<(), Failure> {
+pub(super) async fn raw(engine: &Engine, ids: &[EventId]) -> Result<(), Failure> {
     for share in ids.chunks(SHARE) {
         for (id, original) in share.iter().zip(engine.originals(share).await?) {
             match original {

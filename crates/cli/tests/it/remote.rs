@@ -48,6 +48,56 @@ fn a_context_says_what_is_asked() {
     assert_eq!(server.end("TERM"), 0);
 }
 
+/// A server is asked as the record is, and says the same.
+#[test]
+fn a_server_says_who_did_it_and_what_changed() {
+    let record = Record::of_captures();
+    let server = Server::with(&record, &["--listen", "127.0.0.1:0"]);
+    let ca = record.dir().join("tls/ca.crt").display().to_string();
+    let there = ["--server", &server.url, "--ca", &ca, "--token", &server.read_token];
+    let without_cost = |text: &str| {
+        let mut answer: serde_json::Value = serde_json::from_str(text).unwrap();
+        let members = answer.as_object_mut().unwrap();
+        assert_eq!(members.remove("cost").unwrap()["is_partial"], false);
+        answer
+    };
+    let mut seen = 0;
+    for asked in [
+        &["who", "deleted", "ns"][..],
+        &["who", "exec", "pod", "-n", "shop", "--attempts"],
+        &["who", "deleted", "pod", "--limit", "1000", "-o", "csv"],
+        &["who", "deleted", "pod", "--limit", "3", "-o", "wide"],
+        &["who", "deleted", "shop/pod/web*", "-o", "jsonl", "--since", "2020-01-01"],
+        &["history", "deploy/web", "-n", "shop"],
+        &["history", "deploy/web", "--limit", "2", "--with-status"],
+        &["history", "deploy/web", "-n", "shop", "--at", "2030-01-01", "-o", "yaml"],
+        &["history", "deploy/no-such-thing"],
+        &["who", "deleted", "ns/no-such-thing"],
+    ] {
+        let (here, there) = (record.run(asked), record.run(&[asked, &there].concat()));
+        assert_eq!((here.code, &here.out, &here.err), (there.code, &there.out, &there.err));
+        seen += here.lines().len();
+    }
+    println!("{seen} lines compared");
+    assert!(seen > 100);
+    for asked in [&["who", "deleted", "pod"][..], &["history", "deploy/web"]] {
+        let asked = [asked, &["-o", "json"]].concat();
+        let (here, there) = (record.run(&asked).ok(), record.run(&[&asked[..], &there].concat()));
+        let (here, there) = (without_cost(&here), without_cost(&there.ok()));
+        assert!(here["items"].as_array().unwrap().len() > 2);
+        assert_eq!(here, there);
+    }
+    for (asked, part) in [
+        (&["who", "deleted", "pod", "--limit", "0"][..], "1000"),
+        (&["history", "deploy/web", "--limit", "1001"], "1000"),
+        (&["who", "deleted", "pod", "-o", "raw"], "--data-dir"),
+    ] {
+        let ran = record.run(&[asked, &there].concat());
+        assert!(ran.code == 2 && ran.err.contains(part), "{asked:?}: {}", ran.err);
+    }
+    assert_eq!(server.end("TERM"), 0);
+}
+
 /// What went wrong, and what to do about it.
 #[test]
 fn a_server_that_cannot_be_asked() {

@@ -1,6 +1,7 @@
 //! What is different between two states of an object, field by field. Pure; how a state is known
 //! is [`super::state`]'s business.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// What the server keeps for itself, and what changes with every write.
@@ -8,7 +9,7 @@ const LEFT_OUT: [&str; 3] =
     ["metadata.managedFields", "metadata.resourceVersion", "metadata.generation"];
 
 /// A field that is not what it was.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     /// Where it is: `spec.template.spec.containers[name=app].image`.
     pub path: String,
@@ -19,7 +20,7 @@ pub struct Difference {
 }
 
 /// One side of a difference.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Side {
     /// The field was not there.

@@ -7,7 +7,7 @@ use super::diff::{Difference, differences, of_patch};
 use super::patch;
 
 /// How a state is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Basis {
     /// The API server answered with it.

@@ -16,13 +16,11 @@ use datafusion::common::config::Dialect;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::execution::context::{SessionConfig, SessionContext};
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlanBuilder, ScalarUDF, UNNAMED_TABLE, Volatility, create_udf,
 };
-use url::Url;
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 use whodid_store::{Snapshot, Table};
@@ -30,7 +28,8 @@ use whodid_store::{Snapshot, Table};
 use crate::cache::Cache;
 use crate::filter::column;
 use crate::narrow::Distinct;
-use crate::table::{STORE_URL, SnapshotTable};
+use crate::runtime::runtime;
+use crate::table::SnapshotTable;
 
 /// What is changed on purpose, and worked: the last stage of each request, with its bodies.
 const CHANGES: &str = "\
@@ -68,17 +67,8 @@ static STATE: LazyLock<SessionState> = LazyLock::new(|| {
 
 /// A session that has the views, and nothing else.
 pub(super) fn session(snapshot: &Snapshot, cache: &Cache, memory: usize) -> Result<SessionContext> {
-    // What bodies hold must not lie about in temporary files.
-    let no_disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
-    let runtime = RuntimeEnvBuilder::new()
-        .with_memory_limit(memory, 1.0)
-        .with_disk_manager_builder(no_disk)
-        .build_arc()?;
-    // The name is a constant of this crate.
-    if let Ok(url) = Url::parse(STORE_URL) {
-        runtime.register_object_store(&url, snapshot.object_store());
-    }
-    Views { snapshot: snapshot.clone(), cache: cache.clone() }.session(runtime)
+    let views = Views { snapshot: snapshot.clone(), cache: cache.clone() };
+    views.session(runtime(snapshot, memory)?)
 }
 
 /// The views of a snapshot, each made when a statement names it: most name one.

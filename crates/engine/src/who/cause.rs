@@ -3,13 +3,14 @@
 //! kubelet finishes the deletion of a pod. Where the record shows that act, it is found here;
 //! where it does not, nothing is guessed.
 
+use serde::{Deserialize, Serialize};
 use whodid_event::resource;
 use whodid_query::{
     Comparison, Expr, Field, Known, Moment, ObjectRef, Precision, Query, Term, Test, Value,
     Wildcard,
 };
 
-use super::{happened, is};
+use super::{Event, happened, is};
 use crate::error::Result;
 use crate::row::Row;
 use crate::{Engine, Search};
@@ -18,16 +19,17 @@ use crate::{Engine, Search};
 const LINKS_MAX: usize = 8;
 
 /// What caused an act.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Cause {
     /// The first act of the chain that is known.
-    pub row: Row,
+    pub event: Event,
     /// How the two hang together.
     pub link: Link,
 }
 
 /// How an act hangs together with the one before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Link {
     /// The one followed from the other.
     Because,
@@ -113,18 +115,18 @@ fn step(row: &Row) -> Option<Step> {
 impl Engine {
     /// Follows an act back to the first one that is known to have led to it.
     pub(super) async fn cause(&self, row: &Row) -> Result<Option<Cause>> {
-        let mut cause: Option<Cause> = None;
+        let mut first: Option<Row> = None;
         let mut link = Link::Because;
         for _ in 0..LINKS_MAX {
-            let last = cause.as_ref().map_or(row, |cause| &cause.row);
+            let last = first.as_ref().unwrap_or(row);
             let Some(step) = step(last) else { break };
             if matches!(step, Step::OwnerChange(_)) {
                 link = Link::After;
             }
             let Some(before) = self.before(last, step).await? else { break };
-            cause = Some(Cause { row: before, link });
+            first = Some(before);
         }
-        Ok(cause)
+        Ok(first.map(|row| Cause { event: self.json(&row), link }))
     }
 
     /// Finds the act that a step leads to.
