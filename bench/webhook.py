@@ -3,8 +3,8 @@
 usage: webhook.py URL CA TOKEN READ_TOKEN LOSE FILE
 
 Posts the lines of FILE in lists of 400 over four connections, without one line in LOSE (0 for none).
-Prints a line of JSON: `seconds` from the first post until the last event is found by a search, `answer_ms` with `p50` and
-`p99`, and how many posts were `refused` and sent again.
+Prints a line of JSON: `seconds` from the first post until the last event is found by a search, `answer_ms`
+with `p50` and `p99`, and how many posts were `refused` and sent again.
 """
 
 import http.client

@@ -1,6 +1,8 @@
-//! `cargo xtask flat`: events in a stream into one record, up to a hundred million of them. It fails
-//! if an event takes more processor time with many in the record than with few, or if memory grows
-//! beyond a limit. Speed beside peers is `bench`'s.
+//! `cargo xtask flat`: events in a stream into one record, up to a hundred million of them. It
+//! fails if an event takes more processor time with many in the record than with few, or if memory
+//! grows beyond a limit. Speed beside peers is `bench`'s.
+
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 use std::io::{BufWriter, Write};
 use std::process::Stdio;
@@ -91,7 +93,7 @@ fn fill(args: &Args, record: &Record) -> anyhow::Result<Vec<Span>> {
         let span = Span {
             end,
             events: if is_short { (end - sent) / 2 } else { end - sent },
-            cpu: so_far - cpu,
+            cpu: so_far.saturating_sub(cpu),
             wall: now - begin,
             peak_bytes: measure::peak_of(&child)?,
         };

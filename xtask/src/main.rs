@@ -1,8 +1,8 @@
 //! The tasks of this repository: `cargo xtask test` runs everything that has to be green before a
 //! commit; `e2e` and `oracles` are parts of it by themselves, a real control plane and verifiers
 //! that others wrote; `policy` asks a real API server what its policies record; `fuzz` looks longer
-//! for input that breaks a parser, `bench`, `flat` and `load` measure, `soak` kills, `tamper` forges,
-//! `package` makes what is installed without a compiler.
+//! for input that breaks a parser, `bench`, `flat` and `load` measure, `soak` kills, `tamper`
+//! forges, `package` makes what is installed without a compiler.
 //!
 //! Of the product's crates it depends on `whodid_policy` and `whodid_tlog` only, which are small:
 //! so it compiles in seconds.

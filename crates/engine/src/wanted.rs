@@ -109,7 +109,9 @@ impl Wanted {
             Wanted::All => {}
             Wanted::Keys(more) => keys.extend(more),
             Wanted::Every(parts) => {
-                parts.into_iter().for_each(|part| part.sort_into(keys, others));
+                for part in parts {
+                    part.sort_into(keys, others);
+                }
             }
             other => others.push(other),
         }

@@ -1,5 +1,5 @@
-//! `GET /api/v1/who` and `GET /api/v1/history`: who did something to an object, and what was changed
-//! of it. What counts as that is [`whodid_engine`]'s to say.
+//! `GET /api/v1/who` and `GET /api/v1/history`: who did something to an object, and what was
+//! changed of it. What counts as that is [`whodid_engine`]'s to say.
 
 use axum::Json;
 use axum::extract::State;
