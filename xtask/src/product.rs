@@ -87,8 +87,6 @@ impl Record {
     pub(crate) fn serve_at(&self, address: &str, flags: &[&str]) -> anyhow::Result<Server> {
         let log = self.folder.join("server.log");
         let mut command = self.command(&["serve", "--listen", address]);
-        // As deploy/systemd/whodid.service has it.
-        command.env("MALLOC_ARENA_MAX", "2");
         command.args(flags).stdout(Stdio::piped()).stderr(fs::File::create(&log)?);
         let mut child = command.spawn()?;
         let out = child.stdout.take().context("no stdout")?;

@@ -24,6 +24,7 @@
     )
 )]
 
+mod arenas;
 mod args;
 mod command;
 mod complete;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    arenas::limit(&cli.command);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -18,7 +18,7 @@ use crate::{cache, command, corpus, repository};
 const PYTHON: [&str; 3] = ["chdb==4.4.0", "chdb-core==26.9.0", "duckdb==2.0.1"];
 
 /// Each question is asked so often, of who has loaded the corpus; the first time is cold.
-const RUNS: &str = "6";
+const RUNS: &str = "21";
 
 /// Who takes part beside us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -130,6 +130,23 @@ fn pod(i: usize) -> String {
     event(&id, "get", &format!("user-{i}"), "/api/v1/namespaces/shop/pods/web", "")
 }
 
+/// What glibc keeps for each of sixteen threads is a third of what a server takes. Who says how many
+/// arenas there are is not overruled.
+#[test]
+#[cfg(target_env = "gnu")]
+fn a_server_limits_what_its_allocator_keeps() {
+    let record = Record::new();
+    for (said, expected) in [(None, "MALLOC_ARENA_MAX=2"), (Some("7"), "MALLOC_ARENA_MAX=7")] {
+        let mut command = record.command(&["serve", "--listen", "127.0.0.1:0"]);
+        command.env_remove("MALLOC_ARENA_MAX").envs(said.map(|said| ("MALLOC_ARENA_MAX", said)));
+        let server = Server::spawn(&mut command);
+        let environ = std::fs::read(format!("/proc/{}/environ", server.child.id())).unwrap();
+        let found = environ.split(|byte| *byte == 0).any(|it| it == expected.as_bytes());
+        assert!(found, "{expected}: {}", String::from_utf8_lossy(&environ));
+        assert_eq!(server.end("TERM"), 0);
+    }
+}
+
 #[test]
 fn only_who_has_a_token_may_send() {
     let record = Record::new();
