@@ -130,8 +130,8 @@ fn pod(i: usize) -> String {
     event(&id, "get", &format!("user-{i}"), "/api/v1/namespaces/shop/pods/web", "")
 }
 
-/// What glibc keeps for each of sixteen threads is a third of what a server takes. Who says how many
-/// arenas there are is not overruled.
+/// What glibc keeps for each of sixteen threads is a third of what a server takes. Who says how
+/// many arenas there are is not overruled.
 #[test]
 #[cfg(target_env = "gnu")]
 fn a_server_limits_what_its_allocator_keeps() {
