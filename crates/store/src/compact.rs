@@ -284,7 +284,7 @@ pub(crate) async fn cut(writing: &Writing<'_>, cluster: &str, to: u64) -> Result
     for table in [Table::Events, Table::Bodies] {
         // Nothing may be listed meanwhile.
         let mut tables = tables.lock().await;
-        let files = tables.files()?;
+        let files = tables.files();
         let files = match table {
             Table::Events => files.events,
             Table::Bodies => files.bodies,
@@ -305,7 +305,7 @@ pub(crate) async fn cut(writing: &Writing<'_>, cluster: &str, to: u64) -> Result
             Table::Events => tables.events.commit(&commit).await?,
             Table::Bodies => tables.bodies.commit(&commit).await?,
         }
-        shared.lock().files = Arc::new(tables.files()?);
+        shared.lock().files = Arc::new(tables.files());
         checkpoint_if_due(&mut tables).await?;
     }
     Ok(())
@@ -344,7 +344,7 @@ async fn replace(
         Table::Events => tables.events.commit(&commit).await?,
         Table::Bodies => tables.bodies.commit(&commit).await?,
     }
-    shared.lock().files = Arc::new(tables.files()?);
+    shared.lock().files = Arc::new(tables.files());
     checkpoint_if_due(&mut tables).await?;
     report.files_before += group.len();
     report.files_after += 1;

@@ -37,7 +37,7 @@ pub(crate) async fn erase(
     let sealed = Sealed::of(writing)?;
     // Nothing may be listed meanwhile.
     let mut tables = tables.lock().await;
-    for file in tables.bodies.files()?.into_iter().filter(|file| is_wanted(file)) {
+    for file in tables.bodies.files().into_iter().filter(|file| is_wanted(file)) {
         let bytes = sealed.fetch(Table::Bodies, &file).await?;
         let (cluster, is_going) = (file.cluster.clone(), is_going.clone());
         let mut keys = BlockKeys::new(Arc::clone(disk));
@@ -59,7 +59,7 @@ pub(crate) async fn erase(
         let add = vec![NewFile::listed(&erased)];
         let commit = Commit { add, remove: vec![file], is_deletion: true, ..Commit::default() };
         tables.bodies.commit(&commit).await?;
-        shared.lock().files = Arc::new(tables.files()?);
+        shared.lock().files = Arc::new(tables.files());
         checkpoint_if_due(&mut tables).await?;
     }
     Ok(())

@@ -28,9 +28,6 @@ use crate::snapshot::Table;
 use crate::table::{BODIES, Commit, DeltaLog, EVENTS, NewFile, TableLog};
 use crate::wal;
 
-/// A checkpoint of a table's log after this many commits.
-const CHECKPOINT_COMMITS: u64 = 15;
-
 /// How often the flusher looks whether something has become due.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -41,8 +38,8 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    pub(crate) fn files(&self) -> Result<Files> {
-        Ok(Files { events: self.events.files()?, bodies: self.bodies.files()? })
+    pub(crate) fn files(&self) -> Files {
+        Files { events: self.events.files(), bodies: self.bodies.files() }
     }
 }
 
@@ -146,8 +143,7 @@ impl Flusher {
         self.save_positions()?;
         tables.events.commit(&appended(&events, &watermarks)).await?;
 
-        let files = tables.files()?;
-        self.publish(files);
+        self.publish(tables.files());
         self.uncovered = Some(frozen.wal_number);
         checkpoint_if_due(&mut tables).await?;
         Ok(true)
@@ -233,11 +229,11 @@ pub(crate) fn seal(path: String, file: &[u8]) -> Record {
 
 /// Checkpoints both tables once enough commits have gathered, never inside one.
 pub(crate) async fn checkpoint_if_due(tables: &mut Tables) -> Result<()> {
-    if tables.events.commits_since_checkpoint() >= CHECKPOINT_COMMITS {
+    if tables.events.is_checkpoint_due() {
         tables.events.checkpoint().await?;
         tables.events.clean_up().await?;
     }
-    if tables.bodies.commits_since_checkpoint() >= CHECKPOINT_COMMITS {
+    if tables.bodies.is_checkpoint_due() {
         tables.bodies.checkpoint().await?;
         tables.bodies.clean_up().await?;
     }

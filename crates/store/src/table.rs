@@ -88,7 +88,7 @@ pub(crate) struct Commit {
 #[async_trait]
 pub(crate) trait TableLog: Send + Sync {
     /// Returns the files of the table.
-    fn files(&self) -> Result<Vec<DataFile>>;
+    fn files(&self) -> Vec<DataFile>;
     /// Returns the last `seq` of a cluster that the table holds.
     async fn watermark(&self, cluster: &str) -> Result<Option<u64>>;
     /// Changes the table, durably and at once.
@@ -99,6 +99,6 @@ pub(crate) trait TableLog: Send + Sync {
     async fn clean_up(&mut self) -> Result<()>;
     /// Removes files that have not belonged to the table for `grace`.
     async fn vacuum(&mut self, grace: TimeDelta) -> Result<usize>;
-    /// How many commits were made since the last checkpoint.
-    fn commits_since_checkpoint(&self) -> u64;
+    /// Whether readers would have to read too many commits.
+    fn is_checkpoint_due(&self) -> bool;
 }

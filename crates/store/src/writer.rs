@@ -119,7 +119,7 @@ impl Writer {
         let Found { store, known, tables, watermarks, fingerprints, recovered, retired, log } =
             found;
         let preparer = Preparer { rules: Arc::new(options.rules.clone()), fingerprints };
-        let live = Arc::new(tables.files()?);
+        let live = Arc::new(tables.files());
         let since = options.clock.now().max(recovered.last_received) - WINDOW_MICROS;
         let windows = rebuild::windows(&store, &live, &preparer.fingerprints, since);
         let newest = live.events.iter().map(|file| file.stats.received.1);
@@ -416,7 +416,7 @@ pub(crate) async fn watermarks(tables: &Tables, disk: &dyn Disk) -> Result<Water
     let mut watermarks = Watermarks::new();
     let mut clusters: BTreeSet<String> = keys::clusters(disk)?.into_iter().collect();
     // What has segments has a watermark, whatever became of its keys.
-    clusters.extend(tables.events.files()?.into_iter().map(|file| file.cluster));
+    clusters.extend(tables.events.files().into_iter().map(|file| file.cluster));
     for cluster in clusters {
         if let Some(seq) = tables.events.watermark(&cluster).await? {
             watermarks.insert(cluster, seq);

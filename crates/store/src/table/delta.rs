@@ -2,20 +2,23 @@
 //! Athena read the tables as they are. No type of the library leaves this file.
 //!
 //! There is one writer, so a commit that stands where ours should go is not a conflict to be
-//! resolved but an alarm.
+//! resolved but an alarm. It knows the files of its table: the library, which reads them all anew
+//! after every commit, is asked when a table is opened and for checkpoints.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use deltalake::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
+use deltalake::DeltaTable;
+use deltalake::kernel::transaction::{CommitData, TransactionError};
 use deltalake::kernel::{Action, Add, DataType, PrimitiveType, Remove, StructField, Transaction};
+use deltalake::logstore::CommitOrBytes;
 use deltalake::operations::vacuum::VacuumMode;
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::builder::DeltaTableBuilder;
-use deltalake::{DeltaTable, DeltaTableError};
 use url::Url;
+use uuid::Uuid;
 
 use super::{Commit, DataFile, TableLog, stats};
 use crate::clock::{Clock, SystemClock};
@@ -25,10 +28,22 @@ use crate::object::DiskStore;
 /// The columns in whose order the tables are partitioned.
 const PARTITIONS: [&str; 2] = ["cluster", "day"];
 
+/// A checkpoint is due after so many commits,
+const CHECKPOINT_COMMITS: u64 = 15;
+
+/// and after one for so many files, as it lists all of them.
+const CHECKPOINT_FILES: u64 = 16;
+
 /// The log of one Delta table.
 pub(crate) struct DeltaLog {
     name: &'static str,
+    /// As it was when it was last loaded.
     table: DeltaTable,
+    version: u64,
+    /// By cluster and `seq`.
+    files: Vec<DataFile>,
+    /// Of the commits since the table was loaded.
+    watermarks: HashMap<String, u64>,
     since_checkpoint: u64,
 }
 
@@ -62,7 +77,14 @@ impl DeltaLog {
             ))
             .await
             .map_err(failed)?;
-        Ok(DeltaLog { name, table, since_checkpoint: 0 })
+        Self::of(name, table)
+    }
+
+    /// The log of a table that is loaded.
+    fn of(name: &'static str, table: DeltaTable) -> Result<Self> {
+        let (version, watermarks) = (table.version().unwrap_or(0), HashMap::new());
+        let files = files(name, &table)?;
+        Ok(DeltaLog { name, table, version, files, watermarks, since_checkpoint: 0 })
     }
 
     /// Opens the table as it is now; `None` if there is none.
@@ -77,8 +99,8 @@ impl DeltaLog {
         let checkpoint = checkpoint.as_deref().and_then(|hint| {
             serde_json::from_slice::<serde_json::Value>(hint).ok()?.get("version")?.as_u64()
         });
-        let mut log = DeltaLog { name, table, since_checkpoint: 0 };
-        log.since_checkpoint = log.version().saturating_sub(checkpoint.unwrap_or(0));
+        let mut log = Self::of(name, table)?;
+        log.since_checkpoint = log.version.saturating_sub(checkpoint.unwrap_or(0));
         Ok(Some(log))
     }
 
@@ -86,9 +108,51 @@ impl DeltaLog {
         unwrap(Error::table(self.name, error))
     }
 
-    fn version(&self) -> u64 {
-        self.table.version().unwrap_or(0)
+    /// Brings the library's view of the table up to its newest commit, which is ours.
+    async fn load(&mut self) -> Result<()> {
+        let loaded = self.table.load().await;
+        loaded.map_err(|error| unwrap(Error::table(self.name, error)))?;
+        if self.table.version() == Some(self.version) {
+            return Ok(());
+        }
+        Err(Error::ForeignCommit { table: self.name, version: self.version + 1 })
     }
+
+    /// What a commit changes.
+    fn follow(&mut self, commit: &Commit) {
+        self.version += 1;
+        self.since_checkpoint += 1;
+        let removed: HashSet<&str> = commit.remove.iter().map(|file| &*file.path).collect();
+        self.files.retain(|file| !removed.contains(&*file.path));
+        self.files.extend(commit.add.iter().cloned());
+        sort(&mut self.files);
+        self.watermarks.extend(commit.watermarks.iter().cloned());
+    }
+}
+
+/// The files of a table as the library has loaded it.
+fn files(name: &'static str, table: &DeltaTable) -> Result<Vec<DataFile>> {
+    let state = table.snapshot().map_err(|error| unwrap(Error::table(name, error)))?;
+    let mut files = Vec::with_capacity(state.log_data().num_files());
+    for file in state.log_data().iter() {
+        let path = file.path().into_owned();
+        let values = file.partition_values_map();
+        let value = |column: &str| values.get(column).cloned().flatten();
+        let known = || {
+            let (cluster, day) = (value("cluster")?, value("day")?);
+            let stats = stats::read(&file.stats()?)?;
+            let bytes = u64::try_from(file.size()).ok()?;
+            Some(DataFile { path: path.clone(), cluster, day, bytes, stats })
+        };
+        let why = || format!("{path} is not a file of this writer's making");
+        files.push(known().ok_or_else(|| unwrap(Error::table(name, why())))?);
+    }
+    sort(&mut files);
+    Ok(files)
+}
+
+fn sort(files: &mut [DataFile]) {
+    files.sort_by(|a, b| (&a.cluster, a.stats.seq).cmp(&(&b.cluster, b.stats.seq)));
 }
 
 fn build(name: &'static str, store: &DiskStore) -> Result<DeltaTable> {
@@ -181,28 +245,14 @@ fn app_id(cluster: &str) -> String {
 
 #[async_trait]
 impl TableLog for DeltaLog {
-    fn files(&self) -> Result<Vec<DataFile>> {
-        let state = self.table.snapshot().map_err(|error| self.failed(error))?;
-        let mut files = Vec::with_capacity(state.log_data().num_files());
-        for file in state.log_data().iter() {
-            let path = file.path().into_owned();
-            let values = file.partition_values_map();
-            let value = |column: &str| values.get(column).cloned().flatten();
-            let known = || {
-                let (cluster, day) = (value("cluster")?, value("day")?);
-                let stats = stats::read(&file.stats()?)?;
-                let bytes = u64::try_from(file.size()).ok()?;
-                Some(DataFile { path: path.clone(), cluster, day, bytes, stats })
-            };
-            files.push(known().ok_or_else(|| {
-                self.failed(format!("{path} is not a file of this writer's making"))
-            })?);
-        }
-        files.sort_by(|a, b| (&a.cluster, a.stats.seq).cmp(&(&b.cluster, b.stats.seq)));
-        Ok(files)
+    fn files(&self) -> Vec<DataFile> {
+        self.files.clone()
     }
 
     async fn watermark(&self, cluster: &str) -> Result<Option<u64>> {
+        if let Some(seq) = self.watermarks.get(cluster) {
+            return Ok(Some(*seq));
+        }
         let state = self.table.snapshot().map_err(|error| self.failed(error))?;
         let version = state
             .transaction_version(&*self.table.log_store(), app_id(cluster))
@@ -222,11 +272,7 @@ impl TableLog for DeltaLog {
             version: seq.cast_signed(),
             last_updated: Some(now_millis()),
         });
-        let properties = CommitProperties::default()
-            .with_max_retries(0)
-            .with_create_checkpoint(false)
-            .with_cleanup_expired_logs(Some(false))
-            .with_application_transactions(transactions.collect());
+        let transactions = transactions.collect();
         let operation = if is_append {
             let partition_by = Some(PARTITIONS.map(str::to_owned).to_vec());
             DeltaOperation::Write { mode: SaveMode::Append, partition_by, predicate: None }
@@ -235,35 +281,28 @@ impl TableLog for DeltaLog {
         } else {
             DeltaOperation::Optimize { predicate: None, target_size: 0 }
         };
-        let state = self.table.snapshot().map_err(|error| self.failed(error))?;
-        let committed = CommitBuilder::from(properties)
-            .with_actions(actions)
-            .build(Some(state), self.table.log_store(), operation)
-            .await;
-        match committed {
-            Ok(done) => {
-                self.table.state = Some(done.snapshot());
-                self.since_checkpoint += 1;
+        let data = CommitData::new(actions, operation, HashMap::new(), transactions);
+        let bytes = CommitOrBytes::LogBytes(data.get_bytes().map_err(|error| self.failed(error))?);
+        let (version, log) = (self.version + 1, self.table.log_store());
+        match log.write_commit_entry(version, bytes, Uuid::new_v4()).await {
+            Ok(()) => {
+                self.follow(commit);
                 Ok(())
             }
-            Err(
-                DeltaTableError::VersionAlreadyExists(_)
-                | DeltaTableError::Transaction {
-                    source:
-                        TransactionError::MaxCommitAttempts(_)
-                        | TransactionError::VersionAlreadyExists(_),
-                },
-            ) => Err(Error::ForeignCommit { table: self.name, version: self.version() + 1 }),
+            Err(TransactionError::VersionAlreadyExists(_)) => {
+                Err(Error::ForeignCommit { table: self.name, version })
+            }
             Err(error) => Err(self.failed(error)),
         }
     }
 
     async fn checkpoint(&mut self) -> Result<()> {
+        self.load().await?;
         deltalake::checkpoints::create_checkpoint(&self.table, None)
             .await
             .map_err(|error| self.failed(error))?;
         // A held snapshot does not adopt a checkpoint by itself and grows with every commit.
-        self.table.load().await.map_err(|error| self.failed(error))?;
+        self.load().await?;
         self.since_checkpoint = 0;
         Ok(())
     }
@@ -276,6 +315,7 @@ impl TableLog for DeltaLog {
     }
 
     async fn vacuum(&mut self, grace: TimeDelta) -> Result<usize> {
+        self.load().await?;
         let failed = |error| unwrap(Error::table(self.name, error));
         let (table, done) = self
             .table
@@ -286,11 +326,14 @@ impl TableLog for DeltaLog {
             .with_retention_period(grace)
             .await
             .map_err(failed)?;
+        // It writes down that it began and ended.
+        self.version = table.version().unwrap_or(self.version);
         self.table = table;
         Ok(done.files_deleted.len())
     }
 
-    fn commits_since_checkpoint(&self) -> u64 {
-        self.since_checkpoint
+    fn is_checkpoint_due(&self) -> bool {
+        let files = u64::try_from(self.files.len()).unwrap_or(u64::MAX);
+        self.since_checkpoint >= CHECKPOINT_COMMITS.max(files / CHECKPOINT_FILES)
     }
 }

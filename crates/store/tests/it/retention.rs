@@ -47,6 +47,16 @@ async fn record(dir: &Path) {
     writer.close().await.unwrap();
 }
 
+/// The writer follows its own commits; what is written down has to be the same.
+async fn check_files(writer: &Writer, dir: &Path) -> usize {
+    let (known, written) =
+        (writer.snapshot(), Reader::open_dir(dir).unwrap().snapshot().await.unwrap());
+    for table in [Table::Events, Table::Bodies] {
+        assert_eq!(known.files(table), written.files(table));
+    }
+    known.files(Table::Events).len()
+}
+
 async fn prune(writer: &Writer, rule: Rule) -> Vec<Plan> {
     let plans = writer.retention(|_| rule, SystemClock.now()).unwrap();
     for plan in plans.iter().filter(|plan| plan.to > plan.from) {
@@ -93,6 +103,7 @@ async fn what_is_past_its_retention_goes_and_proofs_stay() {
     let [plan] = done.as_slice() else { panic!("{done:?}") };
     assert_eq!((&*plan.cluster, plan.from, plan.to), ("c", 0, kept));
     assert_eq!(prune(&writer, EVERYTHING).await, []);
+    assert!(check_files(&writer, dir).await > 0);
     writer.vacuum(chrono::TimeDelta::zero()).await.unwrap();
     writer.close().await.unwrap();
 
@@ -124,7 +135,9 @@ async fn what_is_past_its_retention_goes_and_proofs_stay() {
     append(&writer, "c", &(EVENTS..EVENTS + 300).map(|i| event(1, i)).collect::<Vec<_>>(), 64)
         .await;
     writer.flush().await.unwrap();
+    let flushed = check_files(&writer, dir).await;
     writer.compact().await.unwrap();
+    assert!(check_files(&writer, dir).await < flushed);
     writer.close().await.unwrap();
     assert_eq!(verify(dir).await.events, EVENTS - kept + 301);
     // The meta log may begin anew; what was pruned is known all the same.
