@@ -93,7 +93,8 @@ async fn shown(engine: Option<&Engine>, answer: &Answer, args: &WhoArgs) -> Resu
         (format, _) => show(&events, format, &look, columns)?,
     }
     if answer.left_out > 0 {
-        say!("{} older ones left out; --limit 0 shows all", left_out(answer.left_out));
+        let count = left_out(answer.left_out);
+        say!("{count} older ones left out; --limit says how many are shown, --until pages back");
     }
     if answer.attempts > 0 {
         say!(

@@ -3,7 +3,7 @@
 //!
 //! There is one writer, so a commit that stands where ours should go is not a conflict to be
 //! resolved but an alarm. It knows the files of its table: the library, which reads them all anew
-//! after every commit, is asked when a table is opened and for checkpoints.
+//! after every commit, is asked when a table is opened, for checkpoints and before a vacuum.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub(crate) struct DeltaLog {
     version: u64,
     /// By cluster and `seq`.
     files: Vec<DataFile>,
-    /// Of the commits since the table was loaded.
+    /// Of the commits since the table was opened.
     watermarks: HashMap<String, u64>,
     since_checkpoint: u64,
 }
