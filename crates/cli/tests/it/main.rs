@@ -14,6 +14,7 @@ mod faults;
 mod forged;
 mod import;
 mod keeping;
+mod limits;
 mod output;
 mod redaction;
 mod remote;

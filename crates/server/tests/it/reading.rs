@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use whodid_engine::{Cache, Engine, Search};
+use whodid_engine::{Cache, Count, Engine, Error, Search};
 use whodid_store::Reader;
 
 use crate::openapi::send_captures;
@@ -22,6 +22,15 @@ async fn a_search_ends_in_time() {
         let engine = engine.until(Instant::now() + Duration::from_secs(seconds));
         let (rows, _) = engine.newest(&search, &["id"]).await.unwrap();
         assert_eq!((rows.len(), engine.cost().is_partial), (found, is_partial), "{seconds} s");
+    }
+    // A part of a count says nothing.
+    for (seconds, is_too_long) in [(0, true), (600, false)] {
+        let engine = Engine::new(snapshot.clone(), &Cache::default()).await.unwrap();
+        let engine = engine.until(Instant::now() + Duration::from_secs(seconds));
+        let Search { query, now, .. } = search.clone();
+        let counted = engine.count(&Count { query, now, step: None, by: None, limit: 1 }).await;
+        assert_eq!(matches!(counted, Err(Error::TooLong)), is_too_long, "{counted:?}");
+        assert_eq!(matches!(counted, Ok(counts) if counts[0].requests > 1_000), !is_too_long);
     }
     let client = running.client();
     for (timeout, status) in [("1", 200), ("300", 200), ("0", 400), ("301", 400), ("soon", 400)] {

@@ -1,7 +1,9 @@
 //! Verifying the log of one cluster: its files in the order of the log, then what is in none yet.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
+use arrow::array::RecordBatch;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use whodid_event::time::Micros;
@@ -15,7 +17,7 @@ use crate::flush::blocking;
 use crate::ledger::Seal;
 use crate::ledger::meta::Standing;
 use crate::positions::hex;
-use crate::rebuild::{decode, decode_columns, fetch};
+use crate::rebuild::{decode, fetch};
 use crate::segment::stats_of_bodies;
 use crate::snapshot::{Snapshot, Table};
 use crate::table::{DataFile, FileStats};
@@ -62,21 +64,8 @@ impl Work<'_> {
         // The tiles have their hashes.
         (0..begin).try_for_each(|_| blocks.push(None).map(|_| ()))?;
         for file in bodies {
-            let Some(bytes) = self.sealed(Table::Bodies, file).await? else { continue };
-            let length = bytes.len() as u64;
-            let checked = blocking(move || {
-                let columns = ["seq", "received", "json"];
-                let rows = decode_columns(Table::Bodies, &bytes, &columns)?;
-                let index = words::of_file(Table::Bodies, &bytes)?;
-                let made = index.as_ref().map(|_| WordIndex::of(Table::Bodies, &rows));
-                Ok((stats_of_bodies(&rows)?, made.transpose()? == index))
-            });
-            match checked.await {
-                Ok((stats, is_indexed)) => {
-                    self.listed(Table::Bodies, file, length, &stats);
-                    self.indexed(Table::Bodies, file, is_indexed);
-                }
-                Err(error) => self.undecodable(Table::Bodies, file, error),
+            if !events.iter().any(|of| is_within(file, of)) {
+                let _rows = self.bodies(file).await?;
             }
         }
         for file in events {
@@ -105,6 +94,50 @@ impl Work<'_> {
         events.first().map_or(pruned, |file| file.stats.seq.0.min(pruned))
     }
 
+    /// Verifies a file of bodies without the events that they belong to, and returns its rows; none
+    /// if it cannot be decoded.
+    async fn bodies(&mut self, file: &DataFile) -> Result<Vec<RecordBatch>> {
+        let Some(bytes) = self.sealed(Table::Bodies, file).await? else { return Ok(Vec::new()) };
+        let length = bytes.len() as u64;
+        let checked = blocking(move || {
+            let rows = decode(Table::Bodies, &bytes)?;
+            let index = words::of_file(Table::Bodies, &bytes)?;
+            let made = index.as_ref().map(|_| WordIndex::of(Table::Bodies, &rows)).transpose()?;
+            Ok((stats_of_bodies(&rows)?, made == index, rows))
+        });
+        Ok(match checked.await {
+            Ok((stats, is_indexed, rows)) => {
+                self.listed(Table::Bodies, file, length, &stats);
+                self.indexed(Table::Bodies, file, is_indexed);
+                rows
+            }
+            Err(error) => {
+                self.undecodable(Table::Bodies, file, error);
+                Vec::new()
+            }
+        })
+    }
+
+    /// The bodies that belong to a file of events: the rows of files that are only its, which are
+    /// verified with it, and the files in which more may be.
+    async fn bodies_of(
+        &mut self,
+        file: &DataFile,
+        range: &Range<u64>,
+    ) -> Result<(Vec<RecordBatch>, Vec<Bytes>)> {
+        let (mut bodies, mut parts) = (Vec::new(), Vec::new());
+        let all = self.snapshot.files(Table::Bodies).iter();
+        for body in all.filter(|body| overlaps(body, &file.cluster, range)) {
+            if is_within(body, file) {
+                bodies.extend(self.bodies(body).await?);
+            } else {
+                // What cannot be read was found already.
+                parts.extend(fetch(&self.snapshot.store, Table::Bodies, body).await);
+            }
+        }
+        Ok((bodies, parts))
+    }
+
     /// Verifies a file of events and the bodies that belong to it.
     async fn file(
         &mut self,
@@ -112,25 +145,18 @@ impl Work<'_> {
         again: Again,
         blocks: &mut Blocks<'_>,
     ) -> Result<Again> {
-        let path = path(Table::Events, file);
         let (first, last) = file.stats.seq;
-        let end = blocks.end();
+        let range = first..last + 1;
+        let bodies = self.bodies_of(file, &range).await?;
+        let (path, end) = (path(Table::Events, file), blocks.end());
         if first < end {
             self.verification.found(about(Table::Events, file, "these leaves stand twice"));
             return Ok(again);
         }
         self.reach(&file.cluster, &path, first, blocks)?;
         let Some(events) = self.sealed(Table::Events, file).await? else { return Ok(again) };
-        let mut bodies = Vec::new();
-        let all = self.snapshot.files(Table::Bodies).iter();
-        for body in all.filter(|body| overlaps(body, &file.cluster, &(first..last + 1))) {
-            // What cannot be read was found already.
-            let is_within = first <= body.stats.seq.0 && body.stats.seq.1 <= last;
-            let fetched = fetch(&self.snapshot.store, Table::Bodies, body).await;
-            bodies.extend(fetched.map(|bytes| (bytes, is_within)));
-        }
         let (kept, length) = (again.clone(), events.len() as u64);
-        match again.file(events, bodies, first..last + 1).await {
+        match again.file(events, bodies, range).await {
             Ok((again, CheckedFile { batches, stats, strays, is_indexed })) => {
                 self.listed(Table::Events, file, length, &stats);
                 self.indexed(Table::Events, file, is_indexed);
@@ -249,6 +275,12 @@ impl Work<'_> {
         (self.progress)(self.verification.events, self.total);
         Ok(())
     }
+}
+
+/// Whether all bodies of a file belong to events of one.
+fn is_within(bodies: &DataFile, events: &DataFile) -> bool {
+    let ((first, last), (from, until)) = (bodies.stats.seq, events.stats.seq);
+    from <= first && last <= until
 }
 
 fn path(table: Table, file: &DataFile) -> String {

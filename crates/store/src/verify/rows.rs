@@ -23,7 +23,7 @@ use crate::flush::blocking;
 use crate::keys::BlockKeys;
 use crate::ledger::hash_rows;
 use crate::ledger::meta::Standing;
-use crate::rebuild::{decode, decode_each, decode_range};
+use crate::rebuild::{decode_each, decode_range};
 use crate::row::{self, Rebuilt, RowBodies};
 use crate::segment::{join, stats_of_events};
 use crate::snapshot::{Rows, Table, bodies_by_seq};
@@ -118,23 +118,19 @@ impl Again {
         self.twins.extend(twins);
     }
 
-    /// Checks the rows of a file, with the files of bodies that may belong to them, and for each
-    /// whether it has nothing else.
+    /// Checks the rows of a file, with the bodies that are only its, and the files in which more
+    /// may be.
     pub(super) async fn file(
         mut self,
         events: Bytes,
-        bodies: Vec<(Bytes, bool)>,
+        (mut bodies, parts): (Vec<RecordBatch>, Vec<Bytes>),
         range: Range<u64>,
     ) -> Result<(Self, CheckedFile)> {
         blocking(move || {
-            let mut all = Vec::new();
-            for (file, is_within) in &bodies {
-                all.extend(match is_within {
-                    true => decode(Table::Bodies, file)?,
-                    false => decode_range(Table::Bodies, file, &range)?,
-                });
+            for file in &parts {
+                bodies.extend(decode_range(Table::Bodies, file, &range)?);
             }
-            let by_seq = bodies_by_seq(&all, |_| true)?;
+            let by_seq = bodies_by_seq(&bodies, |_| true)?;
             let (mut batches, mut stats) = (Vec::new(), None);
             let index = words::of_file(Table::Events, &events)?;
             let mut indexer = index.as_ref().map(|_| Indexer::new(Table::Events));
@@ -150,7 +146,7 @@ impl Again {
                 batches.push(checked);
                 Ok(())
             })?;
-            let strays = strays(&all, &batches)?;
+            let strays = strays(&bodies, &batches)?;
             let stats = stats.map_or_else(|| stats_of_events(&[]), Ok)?;
             let is_indexed = indexer.map(Indexer::finish).transpose()? == index;
             Ok((self, CheckedFile { batches, stats, strays, is_indexed }))
