@@ -12,6 +12,7 @@ mod figures;
 mod overload;
 mod tails;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,17 +114,25 @@ async fn steady(args: &Args) {
             let end = Instant::now();
             let mut answered = answered.lock().expect("no panic");
             answered.extend(body.shown.into_iter().map(|key| (key, end)));
-            (due.elapsed(), begin.elapsed())
+            (due, due.elapsed(), begin.elapsed())
         });
     }
-    let (since_due, answers): (Vec<_>, Vec<_>) = sending.join_all().await.into_iter().unzip();
+    let (mut since_due, mut answers, mut by_minute) = (Vec::new(), Vec::new(), BTreeMap::new());
+    for (due, late, took) in sending.join_all().await {
+        since_due.push(late);
+        answers.push(took);
+        let minute = due.duration_since(begin).as_secs() / 60;
+        by_minute.entry(minute).or_insert_with(Vec::new).push(took);
+    }
+    let by_minute: Vec<_> = by_minute.into_values().map(millis).collect();
     let took = begin.elapsed();
     let seen = tails::end(tails, &source, &answered).await;
     println!(
         "{:#}",
         json!({
             "events": source.sent(), "requests": answers.len(), "seconds": took.as_secs_f64(),
-            "answer_ms": millis(answers), "answer_since_due_ms": millis(since_due),
+            "answer_ms": millis(answers), "answer_ms_by_minute": by_minute,
+            "answer_since_due_ms": millis(since_due),
             "tails": seen.tails, "expected": seen.expected, "seen": seen.came,
             "wrong_tails": seen.wrong, "visible_ms": millis(seen.visible),
         })
