@@ -1,34 +1,41 @@
-//! How many arenas glibc allocates from. What is freed stays with its arena: the sixteen that it
-//! makes for two processors hold hundreds of MiB that nothing uses (docs/performance.md). How many
-//! there are can be said only before a program starts, so it starts itself again, once.
+//! How glibc allocates. What is freed stays with the arena that it is of: the sixteen that it makes
+//! for two processors hold hundreds of MiB that nothing uses, and so does a heap in which buffers of
+//! megabytes come and go (docs/performance.md). How it is done can be said only before a program
+//! starts, so it starts itself again, once.
 
 use std::os::unix::process::CommandExt;
 use std::process;
 
 use crate::args::Command;
 
-/// What glibc reads when a program starts (mallopt(3)).
-const VARIABLE: &str = "MALLOC_ARENA_MAX";
+/// How many arenas there are (mallopt(3)).
+const ARENAS: &str = "MALLOC_ARENA_MAX";
 
-/// So many for a command; `None` for those that are short or need little memory.
-fn wanted(command: &Command) -> Option<&'static str> {
+/// From how many bytes on a buffer is given back to the system when it is freed.
+const MMAP_THRESHOLD: &str = "MALLOC_MMAP_THRESHOLD_";
+
+/// What a command is started with; nothing for those that are short or need little memory.
+fn wanted(command: &Command) -> &'static [(&'static str, &'static str)] {
     match command {
-        Command::Serve(_) | Command::Demo(_) => Some("2"),
+        Command::Serve(_) | Command::Demo(_) => &[(ARENAS, "2"), (MMAP_THRESHOLD, "1048576")],
+        // One thread merges.
+        Command::Compact(_) => &[(ARENAS, "1")],
         // More threads allocate at once.
-        Command::Import(_) | Command::Compact(_) | Command::Verify(_) => Some("4"),
-        _ => None,
+        Command::Import(_) | Command::Verify(_) => &[(ARENAS, "4")],
+        _ => &[],
     }
 }
 
-/// Starts the program again with as few arenas as its command needs, unless somebody has said how
-/// many already. It returns if it cannot, and more memory is taken.
+/// Starts the program again with what its command wants to be different, unless somebody has said
+/// it already. It returns if it cannot, and more memory is taken.
 pub fn limit(command: &Command) {
-    let Some(arenas) = wanted(command).filter(|_| cfg!(target_env = "gnu")) else { return };
-    if std::env::var_os(VARIABLE).is_some() {
+    let is_unsaid = |(variable, _): &&(&str, &str)| std::env::var_os(variable).is_none();
+    let unsaid: Vec<_> = wanted(command).iter().filter(is_unsaid).copied().collect();
+    if unsaid.is_empty() || cfg!(not(target_env = "gnu")) {
         return;
     }
     let mut args = std::env::args_os();
     let mut again = process::Command::new("/proc/self/exe");
     again.arg0(args.next().unwrap_or_default());
-    let _cannot = again.args(args).env(VARIABLE, arenas).exec();
+    let _cannot = again.args(args).envs(unsaid).exec();
 }

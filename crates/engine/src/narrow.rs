@@ -7,11 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, DictionaryArray, PrimitiveArray,
-    RecordBatch, RecordBatchOptions, downcast_dictionary_array, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, DictionaryArray, RecordBatch,
+    RecordBatchOptions, downcast_dictionary_array, new_null_array,
 };
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::kernels::cmp::eq;
 use arrow::compute::{cast, concat, filter, take};
 use arrow::datatypes::{
     ArrowDictionaryKeyType, ArrowNativeType, DataType, Field, Schema, SchemaRef,
@@ -26,6 +25,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use whodid_store::Table;
 
 mod distinct;
+mod equal;
 mod later;
 mod read;
 mod wanting;
@@ -331,7 +331,7 @@ fn is_sparse(rows: &BooleanBuffer, share: usize) -> bool {
 fn set(rows: usize, these: impl Iterator<Item = (usize, bool)>) -> BooleanBuffer {
     let mut set = BooleanBufferBuilder::new(rows);
     set.append_n(rows, false);
-    these.for_each(|(row, is_set)| set.set_bit(row, is_set));
+    these.filter(|(_, is_set)| *is_set).for_each(|(row, _)| set.set_bit(row, true));
     set.finish()
 }
 
@@ -443,12 +443,8 @@ impl Known {
             return set(among.len(), rows);
         }
         // Most tests are for one text: many keys are compared at once.
-        let only = self.only.and_then(K::Native::from_usize);
-        let compared = only.and_then(|only| eq(keys, &PrimitiveArray::<K>::new_scalar(only)).ok());
-        let texts = match compared {
-            Some(compared) => compared.values().clone(),
-            None => BooleanBuffer::collect_bool(keys.len(), passes),
-        };
+        let compared = self.only.and_then(|only| equal::places(keys, only));
+        let texts = compared.unwrap_or_else(|| BooleanBuffer::collect_bool(keys.len(), passes));
         let here = match keys.nulls() {
             None => texts,
             Some(nulls) if self.none_passes => &(&texts & nulls.inner()) | &!nulls.inner(),

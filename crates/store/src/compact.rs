@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use bytes::Bytes;
 use chrono::TimeDelta;
 use futures::future::BoxFuture;
@@ -15,7 +14,6 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::background::{Pace, in_background};
-use crate::columns::events_schema;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::flush::{Tables, checkpoint_if_due, put_file, seal};
@@ -179,14 +177,13 @@ fn groups(files: &[DataFile]) -> Vec<Vec<DataFile>> {
 }
 
 /// What bodies can be about: the events of some files, as far as bodies are ordered by them.
-fn about(files: &[Bytes]) -> Result<RecordBatch> {
+fn about(files: Vec<Bytes>) -> Result<Vec<RecordBatch>> {
     let columns = [&["seq"][..], &segment::ORDER_COLUMNS].concat();
     let mut batches = Vec::new();
     for file in files {
-        batches.extend(decode_columns(Table::Events, file, &columns)?);
+        batches.extend(decode_columns(Table::Events, &file, &columns)?);
     }
-    let schema = batches.first().map_or_else(events_schema, RecordBatch::schema);
-    Ok(concat_batches(&schema, &batches)?)
+    Ok(batches)
 }
 
 fn cluster(group: &[DataFile]) -> String {
@@ -223,7 +220,7 @@ async fn merge_bodies(
     let bodies = sealed.fetch_all(Table::Bodies, group).await?;
     in_background(pace, move || {
         let mut making = Making::begin(Table::Bodies, segment::SETTLED_LEVEL)?;
-        merging::merge(&about(&events)?, &bodies, |rows| making.add(rows))?;
+        merging::merge(&about(events)?, &bodies, |rows| making.add(rows))?;
         making.finish(&cluster)
     })
     .await

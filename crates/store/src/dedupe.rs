@@ -20,15 +20,12 @@ use whodid_event::{Event, Pairs, json};
 
 /// An event that arrives again does so within this time: kube-apiserver gives up after about four
 /// minutes (five attempts with back-off).
-pub(crate) const WINDOW_MICROS: i64 = 5 * 60 * 1_000_000;
+const WINDOW_SECONDS: u32 = 5 * 60;
+pub(crate) const WINDOW_MICROS: i64 = WINDOW_SECONDS as i64 * 1_000_000;
 
-/// Memory for the events of one cluster that may arrive again.
-pub(crate) const WINDOW_BYTES_MAX: usize = 64 << 20;
-
-/// An entry of the window takes this much, its share of the hash map included.
-const ENTRY_BYTES: usize = size_of::<Seen>() + 2 * size_of::<(u64, u64)>();
-
-const ENTRIES_MAX: usize = WINDOW_BYTES_MAX / ENTRY_BYTES;
+/// At most so many events of one cluster may arrive again: a hash map of 2^20 places holds no more.
+/// They take 66 MiB.
+const ENTRIES_MAX: usize = 7 << 17;
 
 /// What is compared of an event. Hashes are keyed with a secret of this process, so that nobody
 /// can craft an event that passes for another.
@@ -173,23 +170,34 @@ pub(crate) struct Window {
     newest: HashMap<u64, u64>,
 }
 
+/// One of them; as there are many, its time and its place before take four bytes each.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     print: Fingerprint,
     seq: u64,
-    received: Micros,
-    /// The number of the event of the same key before this one.
-    before: Option<u64>,
+    /// When it was taken in, in seconds since 1970.
+    second: u32,
+    /// How far back the event of the same key before this one stands; 0 if there is none.
+    back: u32,
+}
+
+impl Seen {
+    /// The number of the event of the same key before this one, whose number is `own`.
+    fn before(&self, own: u64) -> Option<u64> {
+        (self.back > 0).then(|| own.saturating_sub(self.back.into()))
+    }
 }
 
 impl Window {
     /// Judges the next event of the log, and remembers it.
     pub(crate) fn next(&mut self, print: Fingerprint, seq: u64, received: Micros) -> Marks {
-        self.forget(received);
+        let second = u32::try_from(received / 1_000_000).unwrap_or(0);
+        self.forget(second);
         let before = self.newest.get(&print.key).copied();
         let marks = self.judge(&print, before);
-        let number = self.first + self.seen.len() as u64;
-        self.seen.push_back(Seen { print, seq, received, before });
+        let number = self.end();
+        let back = before.and_then(|before| u32::try_from(number - before).ok()).unwrap_or(0);
+        self.seen.push_back(Seen { print, seq, second, back });
         self.newest.insert(print.key, number);
         marks
     }
@@ -198,7 +206,7 @@ impl Window {
     pub(crate) fn take_back(&mut self, seq: u64) {
         while self.seen.back().is_some_and(|seen| seen.seq >= seq) {
             let Some(seen) = self.seen.pop_back() else { return };
-            match seen.before.filter(|before| *before >= self.first) {
+            match seen.before(self.end()).filter(|before| *before >= self.first) {
                 Some(before) => self.newest.insert(seen.print.key, before),
                 None => self.newest.remove(&seen.print.key),
             };
@@ -208,7 +216,7 @@ impl Window {
     fn judge(&self, print: &Fingerprint, newest: Option<u64>) -> Marks {
         let mut marks = Marks::default();
         let mut number = newest;
-        while let Some(earlier) = number.and_then(|n| self.get(n)) {
+        while let Some((own, earlier)) = number.and_then(|own| Some((own, self.get(own)?))) {
             let found = compare(print, &earlier.print);
             // Being a duplicate of one event outweighs contradicting another.
             if found.duplicate {
@@ -217,9 +225,14 @@ impl Window {
             if marks.twin.is_none() || (marks.conflict && !found.conflict) {
                 marks = Marks { twin: Some(earlier.seq), ..found };
             }
-            number = earlier.before;
+            number = earlier.before(own);
         }
         marks
+    }
+
+    /// The number of the next event.
+    fn end(&self) -> u64 {
+        self.first + self.seen.len() as u64
     }
 
     fn get(&self, number: u64) -> Option<&Seen> {
@@ -228,9 +241,9 @@ impl Window {
     }
 
     /// Drops what cannot arrive again, and the oldest beyond the limit.
-    fn forget(&mut self, now: Micros) {
+    fn forget(&mut self, now: u32) {
         while let Some(oldest) = self.seen.front() {
-            let is_old = oldest.received < now.saturating_sub(WINDOW_MICROS);
+            let is_old = oldest.second < now.saturating_sub(WINDOW_SECONDS);
             if !is_old && self.seen.len() < ENTRIES_MAX {
                 return;
             }
@@ -352,13 +365,16 @@ mod tests {
         let mut window = Window::default();
         window.next(once, 0, 0);
         assert!(window.next(once, 1, WINDOW_MICROS).duplicate);
-        assert_eq!(window.next(once, 2, 2 * WINDOW_MICROS + 1), Marks::default());
+        assert_eq!(window.next(once, 2, 2 * WINDOW_MICROS + 1_000_000), Marks::default());
         for seq in 0..ENTRIES_MAX as u64 + 10 {
             window.next(prints.of_bytes(&seq.to_be_bytes()), seq, 0);
         }
         assert_eq!(window.seen.len(), ENTRIES_MAX);
         assert_eq!(window.newest.len(), ENTRIES_MAX);
-        assert!(window.seen.len() * ENTRY_BYTES <= WINDOW_BYTES_MAX);
+        let bytes = window.seen.capacity() * size_of::<Seen>()
+            // A byte beside each pair, and as many pairs again as an eighth is left free.
+            + window.newest.capacity() / 7 * 8 * (size_of::<(u64, u64)>() + 1);
+        assert!(bytes <= 66 << 20, "{bytes}");
     }
 
     #[test]

@@ -37,9 +37,9 @@ impl Default for Limits {
         Limits {
             segment_leaves: 1_000_000,
             segment_body_bytes: 64 << 20,
-            segment_memory: 96 << 20,
+            segment_memory: 64 << 20,
             segment_age: 10 * 60 * 1_000_000,
-            waiting_memory: 288 << 20,
+            waiting_memory: 256 << 20,
             wal_grace: 60 * 1_000_000,
         }
     }

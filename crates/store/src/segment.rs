@@ -2,6 +2,8 @@
 //! sorted by what they are about, which halves their size. `docs/format/segment.md` has the
 //! layout.
 
+use std::slice;
+
 use arrow::array::{Array, Int64Array, RecordBatch, StringViewArray};
 use arrow::compute::interleave_record_batch;
 use parquet::arrow::ArrowWriter;
@@ -36,7 +38,15 @@ pub(crate) const ERASED_SUFFIX: &str = ".erased.parquet";
 /// The columns of events by which their bodies are ordered, before their place in the log.
 pub(crate) const ORDER_COLUMNS: [&str; 4] = ["resource", "verb", "namespace", "name"];
 
+/// A page has about so many bytes before they are compressed,
 const PAGE_BYTES: usize = 1 << 20;
+
+/// and fewer in a segment as it is first written: of many of these, a page each is in memory when
+/// they are merged.
+const FIRST_PAGE_BYTES: usize = 256 << 10;
+
+/// Audit IDs are what is read of rows that stand all over a file: a page for each of them.
+const ID_PAGE_BYTES: usize = 16 << 10;
 
 /// A page of events has at most this many rows: whoever wants one reads no more than that.
 const PAGE_ROWS: usize = 4_096;
@@ -100,7 +110,7 @@ impl Making {
         if let Some(indexer) = &mut self.indexer {
             indexer.add(rows)?;
         }
-        let rows = std::slice::from_ref(rows);
+        let rows = slice::from_ref(rows);
         let stats = match self.table {
             Table::Events => stats_of_events(rows)?,
             Table::Bodies => stats_of_bodies(rows)?,
@@ -173,6 +183,7 @@ fn of_events(level: i32) -> Result<WriterPropertiesBuilder> {
     properties = properties
         .set_column_dictionary_enabled(audit_id.clone(), false)
         .set_column_encoding(audit_id.clone(), Encoding::DELTA_LENGTH_BYTE_ARRAY)
+        .set_column_data_page_size_limit(audit_id.clone(), ID_PAGE_BYTES)
         .set_column_compression(audit_id, Compression::UNCOMPRESSED);
     for column in ["text", "raw"] {
         let column = ColumnPath::from(column);
@@ -216,34 +227,41 @@ fn is_erased(batches: &[RecordBatch]) -> Result<bool> {
 }
 
 fn properties(level: i32) -> Result<WriterPropertiesBuilder> {
+    let page_bytes = if level == SETTLED_LEVEL { PAGE_BYTES } else { FIRST_PAGE_BYTES };
     Ok(WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(level)?))
-        .set_data_page_size_limit(PAGE_BYTES)
+        .set_data_page_size_limit(page_bytes)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_created_by(concat!("whodid ", env!("CARGO_PKG_VERSION")).to_owned()))
 }
 
 /// What bodies are about, as far as they are ordered by it.
-pub(crate) struct About<'a> {
-    seqs: &'a Int64Array,
+pub(crate) struct About<'a>(Vec<Part<'a>>);
+
+/// Some of the events that bodies are about, in the order of the log.
+struct Part<'a> {
+    seqs: &'a [i64],
     columns: [&'a StringViewArray; 4],
 }
 
 impl<'a> About<'a> {
-    /// By the events of some bodies.
-    pub(crate) fn of(events: &'a RecordBatch) -> Result<Self> {
-        let [resource, verb, namespace, name] = ORDER_COLUMNS.map(|name| typed(events, name));
-        let columns = [resource?, verb?, namespace?, name?];
-        Ok(About { seqs: typed(events, "seq")?, columns })
+    /// By the events of some bodies, in the order of the log.
+    pub(crate) fn of(events: &'a [RecordBatch]) -> Result<Self> {
+        let part = |events: &'a RecordBatch| {
+            let [resource, verb, namespace, name] = ORDER_COLUMNS.map(|name| typed(events, name));
+            let columns = [resource?, verb?, namespace?, name?];
+            Ok(Part { seqs: typed::<Int64Array>(events, "seq")?.values(), columns })
+        };
+        Ok(About(events.iter().map(part).collect::<Result<_>>()?))
     }
 
     /// By what the bodies of an event are ordered.
     pub(crate) fn key(&self, seq: i64) -> [Option<&'a str>; 4] {
-        let event = self.seqs.values().binary_search(&seq).unwrap_or(usize::MAX);
-        let value = |column: &'a StringViewArray| {
-            (event < column.len() && column.is_valid(event)).then(|| column.value(event))
-        };
-        self.columns.map(value)
+        let behind = self.0.partition_point(|part| part.seqs.first().is_some_and(|at| *at <= seq));
+        let part = behind.checked_sub(1).and_then(|part| self.0.get(part));
+        let row = part.and_then(|part| Some((part, part.seqs.binary_search(&seq).ok()?)));
+        let Some((part, row)) = row else { return [None; 4] };
+        part.columns.map(|column| column.is_valid(row).then(|| column.value(row)))
     }
 }
 
@@ -256,7 +274,7 @@ fn sorted_bodies(
 ) -> Result<Option<RecordBatch>> {
     let mut rows = Vec::new();
     for (i, (events, bodies)) in events.iter().zip(bodies).enumerate() {
-        let about = About::of(events)?;
+        let about = About::of(slice::from_ref(events))?;
         let members = typed::<StringViewArray>(bodies, "member")?;
         for (row, seq) in typed::<Int64Array>(bodies, "seq")?.values().iter().enumerate() {
             if written.is_some_and(|written| seq.cast_unsigned() <= written) {

@@ -80,7 +80,7 @@ pub(super) fn first_of_each<'a>(
     columns: impl IntoIterator<Item = &'a ArrayRef>,
     rows: BooleanBuffer,
 ) -> BooleanBuffer {
-    let (mut numbers, mut kinds) = (vec![0; rows.count_set_bits()], 1_usize);
+    let (mut numbers, mut kinds) = (vec![0_usize; rows.count_set_bits()], 1_usize);
     for column in columns {
         let Some(values) = column.as_any_dictionary_opt().map(|column| column.values().len())
         else {

@@ -19,12 +19,12 @@ const SOURCE_ROWS: usize = 512;
 const PIECE_ROWS: usize = 4_096;
 
 /// Hands the rows of all files over, in the order of a file. `events` are those that they are
-/// about.
+/// about, in the order of the log.
 ///
 /// # Errors
 /// A file cannot be decoded, or what takes the rows fails.
 pub(super) fn merge(
-    events: &RecordBatch,
+    events: &[RecordBatch],
     files: &[Bytes],
     mut take: impl FnMut(&RecordBatch) -> Result<()>,
 ) -> Result<()> {
@@ -145,6 +145,14 @@ mod tests {
         RecordBatch::try_from_iter([("seq", seqs)].into_iter().chain(columns)).unwrap()
     }
 
+    /// The same in so many parts.
+    fn cut(events: &RecordBatch, parts: usize) -> Vec<RecordBatch> {
+        let rows = events.num_rows();
+        let length = rows.div_ceil(parts);
+        let part = |first: usize| events.slice(first, length.min(rows - first));
+        (0..rows).step_by(length).map(part).collect()
+    }
+
     /// A request of each of some events.
     fn bodies(seqs: &[i64]) -> RecordBatch {
         let rows = seqs.len();
@@ -176,7 +184,7 @@ mod tests {
             let parts = all.chunks(values.len().div_ceil(files));
             let parts: Vec<Bytes> = parts.map(|seqs| sorted(seqs).bytes).collect();
             let mut merged = Vec::new();
-            merge(&events, &parts, |rows| {
+            merge(&cut(&events, files), &parts, |rows| {
                 merged.push(rows.clone());
                 Ok(())
             })
