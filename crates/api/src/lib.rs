@@ -1,6 +1,6 @@
 //! The client of the HTTP API. What is asked, sent or kept there has a file each; here is what they
-//! share: where a server is, how it is reached, and why it may not answer. What a query means is the
-//! server's to say; how answers look, the caller's.
+//! share: where a server is, how it is reached, and why it may not answer. What a query means is
+//! the server's to say; how answers look, the caller's.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! How glibc allocates. What is freed stays with the arena that it is of: the sixteen that it makes
-//! for two processors hold hundreds of MiB that nothing uses, and so does a heap in which buffers of
-//! megabytes come and go (docs/performance.md). How it is done can be said only before a program
+//! for two processors hold hundreds of MiB that nothing uses, and so does a heap in which buffers
+//! of megabytes come and go (docs/performance.md). How it is done can be said only before a program
 //! starts, so it starts itself again, once.
 
 use std::os::unix::process::CommandExt;

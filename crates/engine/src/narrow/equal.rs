@@ -13,11 +13,11 @@ pub(super) fn places<T: ArrowPrimitiveType>(
     let numbers = numbers as &dyn Array;
     if let Some(bytes) = numbers.as_any().downcast_ref::<UInt8Array>() {
         let wanted = u8::try_from(wanted).ok()?;
-        return Some(packed(bytes.values(), wanted, |eight| of_bytes(eight, wanted)));
+        return Some(packed(bytes.values(), wanted, |eight| of_bytes(*eight, wanted)));
     }
     let pairs = numbers.as_any().downcast_ref::<UInt16Array>()?;
     let wanted = u16::try_from(wanted).ok()?;
-    Some(packed(pairs.values(), wanted, |four| of_pairs(four, wanted)))
+    Some(packed(pairs.values(), wanted, |four| of_pairs(*four, wanted)))
 }
 
 /// A bit for each number, set by `part` for so many at once and for each of the rest alone.
@@ -39,16 +39,16 @@ fn packed<T: Copy + PartialEq, const PART: usize>(
 }
 
 /// The lowest bit is that of the first byte.
-fn of_bytes(bytes: &[u8; 8], wanted: u8) -> u64 {
+fn of_bytes(bytes: [u8; 8], wanted: u8) -> u64 {
     const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
-    let differing = u64::from_le_bytes(*bytes) ^ u64::from_ne_bytes([wanted; 8]);
+    let differing = u64::from_le_bytes(bytes) ^ u64::from_ne_bytes([wanted; 8]);
     // The highest bit of a byte is set where no bit of it differs; they are moved together.
     let same = !(((differing & LOW) + LOW) | differing | LOW);
     (same >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
 /// The same of numbers of two bytes.
-fn of_pairs(pairs: &[u16; 4], wanted: u16) -> u64 {
+fn of_pairs(pairs: [u16; 4], wanted: u16) -> u64 {
     const EACH: u64 = 0x0001_0001_0001_0001;
     const LOW: u64 = 0x7fff * EACH;
     let together = pairs.iter().rev().fold(0, |all, pair| all << 16 | u64::from(*pair));
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn every_pair_of_bytes_is_told_apart() {
         for (one, other) in (0..=u8::MAX).flat_map(|one| (0..=u8::MAX).map(move |two| (one, two))) {
-            let found = of_bytes(&[other, one, one, other, one, one, one, other], one);
+            let found = of_bytes([other, one, one, other, one, one, one, other], one);
             assert_eq!(found, if one == other { 0xff } else { 0b0111_0110 }, "{one} {other}");
         }
     }

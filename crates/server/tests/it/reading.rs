@@ -30,7 +30,7 @@ async fn a_search_ends_in_time() {
         let Search { query, now, .. } = search.clone();
         let counted = engine.count(&Count { query, now, step: None, by: None, limit: 1 }).await;
         assert_eq!(matches!(counted, Err(Error::TooLong)), is_too_long, "{counted:?}");
-        assert_eq!(matches!(counted, Ok(counts) if counts[0].requests > 1_000), !is_too_long);
+        assert_eq!(matches!(counted, Ok(counts) if counts[0].requests > 100), !is_too_long);
     }
     let client = running.client();
     for (timeout, status) in [("1", 200), ("300", 200), ("0", 400), ("301", 400), ("soon", 400)] {
