@@ -24,7 +24,7 @@
     )
 )]
 
-mod arenas;
+mod allocator;
 mod args;
 mod command;
 mod complete;
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    arenas::limit(&cli.command);
+    allocator::limit(&cli.command);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
