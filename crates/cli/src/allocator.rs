@@ -14,10 +14,16 @@ const ARENAS: &str = "MALLOC_ARENA_MAX";
 /// From how many bytes on a buffer is given back to the system when it is freed.
 const MMAP_THRESHOLD: &str = "MALLOC_MMAP_THRESHOLD_";
 
+/// How much an arena keeps of what is free at its end. With 128 KiB, which glibc takes once the other
+/// is said, a question spends a fifth of its time on pages that it had a moment before.
+const TRIM_THRESHOLD: &str = "MALLOC_TRIM_THRESHOLD_";
+
 /// What a command is started with; nothing for those that are short or need little memory.
 fn wanted(command: &Command) -> &'static [(&'static str, &'static str)] {
     match command {
-        Command::Serve(_) | Command::Demo(_) => &[(ARENAS, "2"), (MMAP_THRESHOLD, "1048576")],
+        Command::Serve(_) | Command::Demo(_) => {
+            &[(ARENAS, "2"), (MMAP_THRESHOLD, "1048576"), (TRIM_THRESHOLD, "8388608")]
+        }
         // One thread merges.
         Command::Compact(_) => &[(ARENAS, "1")],
         // More threads allocate at once.

@@ -16,6 +16,7 @@ use whodid_store::Snapshot;
 use crate::cache::Cache;
 use crate::error::{Error, Result};
 
+mod utc;
 mod views;
 mod write;
 

@@ -12,12 +12,13 @@ const UUID_PARTS: [usize; 5] = [8, 4, 4, 4, 12];
 /// Calls `take` with each word of a text, in its order.
 pub fn each(text: &str, mut take: impl FnMut(&str)) {
     let lower = text.to_ascii_lowercase();
+    let letters = letters(&lower);
     let mut at = 0;
     loop {
-        at = run(&lower, at, false);
-        let mut end = run(&lower, at, true);
+        at = next(&letters, at, true);
+        let mut end = next(&letters, at, false).min(lower.len());
         // Only a run of so many digits can be the beginning of one.
-        if end - at == UUID_PARTS[0] && lower.as_bytes().get(end) == Some(&b'-') {
+        if end.checked_sub(at) == Some(UUID_PARTS[0]) && lower.as_bytes().get(end) == Some(&b'-') {
             let rest = lower.get(at..).unwrap_or_default();
             end = uuid_length(rest).map_or(end, |length| at + length);
         }
@@ -29,23 +30,57 @@ pub fn each(text: &str, mut take: impl FnMut(&str)) {
     }
 }
 
-/// Where a run of characters ends that are letters and digits, or none of them.
-fn run(text: &str, from: usize, of_words: bool) -> usize {
-    let bytes = text.as_bytes();
-    let mut at = from;
-    while let Some(byte) = bytes.get(at) {
-        let (is_of_word, length) = if byte.is_ascii() {
-            (byte.is_ascii_alphanumeric(), 1)
-        } else {
-            let c = text.get(at..).and_then(|rest| rest.chars().next());
-            c.map_or((false, 1), |c| (c.is_alphanumeric(), c.len_utf8()))
-        };
-        if is_of_word != of_words {
-            break;
+/// A bit for each byte of a text in lower case, 64 in a number, the first one lowest: whether it is
+/// of a letter or a digit.
+fn letters(text: &str) -> Vec<u64> {
+    const EIGHT: usize = size_of::<u64>();
+    let mut letters = vec![0; text.len().div_ceil(64)];
+    let mut set = |at: usize, bits: u64| {
+        if let Some(letters) = letters.get_mut(at / 64) {
+            *letters |= bits << (at % 64);
         }
-        at += length;
+    };
+    if text.is_ascii() {
+        let (eights, rest) = text.as_bytes().as_chunks();
+        let begin = text.len() - rest.len();
+        (0..).step_by(EIGHT).zip(eights).for_each(|(at, eight)| set(at, of_ascii(*eight)));
+        let is_of_word = |byte: &u8| u64::from(byte.is_ascii_alphanumeric());
+        (begin..).zip(rest).for_each(|(at, byte)| set(at, is_of_word(byte)));
+    } else {
+        for (at, c) in text.char_indices().filter(|(_, c)| c.is_alphanumeric()) {
+            (at..at + c.len_utf8()).for_each(|at| set(at, 1));
+        }
     }
-    at
+    letters
+}
+
+/// The same of eight bytes of ASCII.
+fn of_ascii(bytes: [u8; 8]) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let bytes = u64::from_le_bytes(bytes);
+    // No byte has its highest bit, so that none carries into the next.
+    let from = |first: u8| bytes + EACH * u64::from(0x80 - first);
+    let digits = from(b'0') & !from(b'9' + 1);
+    let letters = from(b'a') & !from(b'z' + 1);
+    let highest = ((digits | letters) & (EACH << 7)) >> 7;
+    // They are moved together.
+    highest.wrapping_mul(0x0102_0408_1020_4080) >> 56
+}
+
+/// Where the next bit stands that is so; behind the last, if none is.
+fn next(bits: &[u64], from: usize, is_set: bool) -> usize {
+    let flipped = if is_set { 0 } else { u64::MAX };
+    let here = bits.get(from / 64).map_or(0, |bits| (bits ^ flipped) >> (from % 64));
+    if here != 0 {
+        return from + here.trailing_zeros() as usize;
+    }
+    let behind = from / 64 + 1;
+    let rest = bits.get(behind..).unwrap_or_default();
+    let place = rest.iter().position(|bits| *bits != if is_set { 0 } else { u64::MAX });
+    place.map_or(bits.len() * 64, |place| {
+        let bits = rest.get(place).map_or(0, |bits| bits ^ flipped);
+        (behind + place) * 64 + bits.trailing_zeros() as usize
+    })
 }
 
 /// The words of a part of a pattern that stand whole in every text in which the part occurs.
@@ -198,6 +233,14 @@ mod tests {
     }
 
     proptest::proptest! {
+        /// However long they are, and whatever they are written in.
+        #[test]
+        fn words_are_runs(text in "([a-zA-Z0-9@`Z\\[{/:ßÖ€\u{7f}]{0,20}[ .\"ö-]{0,3}){0,12}") {
+            let lower = text.to_ascii_lowercase();
+            let runs = lower.split(|c: char| !c.is_alphanumeric()).filter(|run| !run.is_empty());
+            proptest::prop_assert_eq!(words(&text), runs.collect::<Vec<_>>());
+        }
+
         /// The promise an index rests on: what a part says is whole, every text has that has the
         /// part between borders of words.
         #[test]

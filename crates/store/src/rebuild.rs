@@ -92,13 +92,15 @@ pub(crate) fn decode(table: Table, bytes: &Bytes) -> Result<Vec<RecordBatch>> {
     batches(reader(table, bytes)?)
 }
 
+/// The rows of a piece of a file.
+pub(crate) const PIECE_ROWS: usize = 4_096;
+
 /// Decodes a file of a table piece by piece: what is made of one is out of the way before the next.
 pub(crate) fn decode_each(
     table: Table,
     bytes: &Bytes,
     mut take: impl FnMut(RecordBatch) -> Result<()>,
 ) -> Result<()> {
-    const PIECE_ROWS: usize = 4_096;
     for batch in pieces(table, bytes, PIECE_ROWS)? {
         take(batch?)?;
     }

@@ -29,8 +29,12 @@ mod tree;
 use cluster::Work;
 use tree::Blocks;
 
-/// More findings are counted, not kept.
-const FINDINGS_MAX: usize = 1_000;
+/// More findings about files and logs as a whole are counted, not kept.
+const FILES_MAX: usize = 10_000;
+
+/// More findings about some leaves of a file are counted, not kept; these have a limit of their
+/// own, so that one file with many does not hide another.
+const LEAVES_MAX: usize = 1_000;
 
 /// Something that is not as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +81,8 @@ pub struct Verification {
     pub findings: Vec<Finding>,
     /// How many there are in all.
     pub findings_in_all: u64,
+    /// How many of the first ones are about some leaves of a file.
+    about_leaves: usize,
     /// Logs that were frozen, and those that went on, in sentences for the user.
     pub reopened: Vec<String>,
     /// Whether others have signed checkpoints, too.
@@ -86,9 +92,19 @@ pub struct Verification {
 }
 
 impl Verification {
+    /// Notes what is wrong with a file or a log as a whole.
     fn found(&mut self, finding: Finding) {
         self.findings_in_all += 1;
-        if self.findings.len() < FINDINGS_MAX {
+        if self.findings.len() - self.about_leaves < FILES_MAX {
+            self.findings.push(finding);
+        }
+    }
+
+    /// Notes what is wrong with some leaves, of which a file may have many.
+    fn found_in_leaves(&mut self, finding: Finding) {
+        self.findings_in_all += 1;
+        if self.about_leaves < LEAVES_MAX {
+            self.about_leaves += 1;
             self.findings.push(finding);
         }
     }
@@ -354,7 +370,8 @@ impl Reader {
         for (seq, entry) in (0..).zip(&entries) {
             let mut wrong = |first, last, what: String| {
                 let leaves = Some((meta::NAME.to_owned(), first, last));
-                verification.found(Finding { path: path.clone(), leaves, received: None, what });
+                let (path, received) = (path.clone(), None);
+                verification.found_in_leaves(Finding { path, leaves, received, what });
             };
             match blocks.push(Some(Hash::of_leaf(entry))) {
                 Ok(None) => {}
@@ -377,5 +394,27 @@ impl Reader {
         }
         verification.close(&path, meta::NAME, &log, &mut blocks, 0);
         said
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_with_many_findings_hides_no_other() {
+        let mut verification = Verification::default();
+        for leaf in 0..3 * LEAVES_MAX as u64 {
+            verification.found_in_leaves(Finding {
+                path: "first".into(),
+                leaves: Some(("prod".into(), leaf, leaf)),
+                received: None,
+                what: "it is not what was signed".into(),
+            });
+        }
+        (0..3 * FILES_MAX).for_each(|_| verification.file("second", &"it cannot be read"));
+        let of = |path| verification.findings.iter().filter(|found| found.path == path).count();
+        assert_eq!((of("first"), of("second")), (LEAVES_MAX, FILES_MAX));
+        assert_eq!(verification.findings_in_all, 3 * (LEAVES_MAX + FILES_MAX) as u64);
     }
 }

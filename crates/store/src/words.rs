@@ -84,7 +84,8 @@ impl WordIndex {
     }
 
     /// The runs of rows, of `rows` in all, in which all of the keys may stand, and between them
-    /// those in which one does not: how many rows, and whether they may.
+    /// those in which one does not: how many rows, and whether they may. Of keys that are almost
+    /// everywhere it says that they may be everywhere.
     pub fn may_hold(&self, keys: &[Key], rows: usize) -> Vec<(usize, bool)> {
         let mut keys = keys.to_vec();
         self.runs(rows, |filter| {
@@ -107,11 +108,21 @@ impl WordIndex {
         rows: usize,
         mut may_hold: impl FnMut(&BinaryFuse8Ref<'_>) -> bool,
     ) -> Vec<(usize, bool)> {
+        /// Where so many blocks all over a file have something, few have it not: it takes longer to
+        /// ask the others than to read those.
+        const SAMPLE: usize = 16;
+        let mut block_may = |block: usize| {
+            let filter = self.blocks.get(block).and_then(|at| self.filter(at));
+            filter.is_none_or(|filter| may_hold(&filter))
+        };
+        let step = rows / self.block_rows / SAMPLE;
+        if step > 1 && (0..SAMPLE).all(|at| block_may(at * step)) {
+            return vec![(rows, true)];
+        }
         let mut runs: Vec<(usize, bool)> = Vec::new();
         for (block, first) in (0..rows).step_by(self.block_rows).enumerate() {
             let length = self.block_rows.min(rows - first);
-            let filter = self.blocks.get(block).and_then(|at| self.filter(at));
-            let may = filter.is_none_or(|filter| may_hold(&filter));
+            let may = block_may(block);
             match runs.last_mut() {
                 Some(run) if run.1 == may => run.0 += length,
                 _ => runs.push((length, may)),
@@ -344,6 +355,23 @@ mod tests {
         let second = [(BLOCK_ROWS, false), (BLOCK_ROWS, true), (BLOCK_ROWS + 7, false)];
         assert_eq!(may(&["web", "777"]), second);
         assert_eq!(may(&[]), [(rows, true)]);
+    }
+
+    #[test]
+    fn what_is_all_over_a_file_is_not_looked_for_everywhere() {
+        const BLOCKS: usize = 40;
+        let rows = BLOCKS * BLOCK_ROWS;
+        let text = |row: usize| match row / BLOCK_ROWS {
+            0 => "first everywhere",
+            block if block + 1 == BLOCKS => "last",
+            _ => "everywhere",
+        };
+        let batch = bodies(&(0..rows).map(|row| text(row).to_owned()).collect::<Vec<_>>());
+        let index = WordIndex::of(Table::Bodies, &[batch]).unwrap();
+        let of = |word: &str| index.may_hold(&[Key::word(word)], rows);
+        assert_eq!(of("everywhere"), [(rows, true)], "the last block, too, which has it not");
+        assert_eq!(of("first"), [(BLOCK_ROWS, true), (rows - BLOCK_ROWS, false)]);
+        assert_eq!(of("last"), [(rows - BLOCK_ROWS, false), (BLOCK_ROWS, true)]);
     }
 
     #[test]

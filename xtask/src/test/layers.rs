@@ -51,7 +51,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
 const TESTKIT: &str = "whodid-testkit";
 
 /// Foreign crates that have owners: whom outside of tests no other crate may name them.
-const OWNED: [(&str, &[&str]); 13] = [
+const OWNED: [(&str, &[&str]); 14] = [
     ("anyhow", &["whodid-cli", "xtask"]),
     ("arrow", &["whodid-store", "whodid-engine"]),
     ("axum", &["whodid-server"]),
@@ -60,6 +60,7 @@ const OWNED: [(&str, &[&str]); 13] = [
     ("ed25519-dalek", &["whodid-tlog"]),
     ("object_store", &["whodid-store", "whodid-engine"]),
     ("parquet", &["whodid-store", "whodid-engine"]),
+    ("rayon", &["whodid-store"]),
     ("reqwest", &["whodid-api"]),
     ("rusqlite", &["whodid-store"]),
     ("rustix", &["whodid-store"]),

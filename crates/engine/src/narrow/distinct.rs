@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, downcast_dictionary_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanBufferBuilder, DictionaryArray, downcast_dictionary_array,
+};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{ArrowDictionaryKeyType, ArrowNativeType};
 use datafusion::common::Result;
@@ -80,7 +82,7 @@ pub(super) fn first_of_each<'a>(
     columns: impl IntoIterator<Item = &'a ArrayRef>,
     rows: BooleanBuffer,
 ) -> BooleanBuffer {
-    let (mut numbers, mut kinds) = (vec![0_usize; rows.count_set_bits()], 1_usize);
+    let (mut numbers, mut kinds) = (vec![0; rows.count_set_bits()], 1_usize);
     for column in columns {
         let Some(values) = column.as_any_dictionary_opt().map(|column| column.values().len())
         else {
@@ -95,23 +97,32 @@ pub(super) fn first_of_each<'a>(
             _ => return rows
         );
     }
-    let mut seen = vec![false; kinds];
-    let mut is_first =
-        |number: usize| seen.get_mut(number).is_none_or(|seen| !std::mem::replace(seen, true));
-    let first = rows.set_indices().zip(numbers).map(|(row, number)| (row, is_first(number)));
-    super::set(rows.len(), first)
+    let mut first = BooleanBufferBuilder::new(rows.len());
+    first.append_n(rows.len(), false);
+    let mut is_seen = vec![false; kinds];
+    for (row, number) in rows.set_indices().zip(numbers) {
+        if let Some(is_seen) = is_seen.get_mut(number as usize).filter(|is_seen| !**is_seen) {
+            *is_seen = true;
+            first.set_bit(row, true);
+        }
+    }
+    first.finish()
 }
 
 /// Tells the numbers of some rows apart by what another column says, too.
 fn count_on<K: ArrowDictionaryKeyType>(
-    numbers: &mut [usize],
+    numbers: &mut [u32],
     column: &DictionaryArray<K>,
     rows: &BooleanBuffer,
 ) {
-    let (values, keys) = (column.values().len(), column.keys());
-    for (number, row) in numbers.iter_mut().zip(rows.set_indices()) {
-        let key = if keys.is_valid(row) { keys.value(row).as_usize() } else { values };
-        *number = *number * (values + 1) + key;
+    let keys = column.keys();
+    // There are at most `KINDS_MAX` of them.
+    let none = u32::try_from(column.values().len()).unwrap_or_default();
+    let number = |key: &K::Native| u32::try_from(key.as_usize()).map_or(none, |key| key.min(none));
+    let values = keys.values();
+    for (before, row) in numbers.iter_mut().zip(rows.set_indices()) {
+        let key = values.get(row).filter(|_| keys.is_valid(row)).map_or(none, number);
+        *before = *before * (none + 1) + key;
     }
 }
 

@@ -16,6 +16,7 @@ use datafusion::common::config::Dialect;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::execution::context::{SessionConfig, SessionContext};
+use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{
@@ -27,6 +28,7 @@ use whodid_store::{Snapshot, Table};
 
 use crate::cache::Cache;
 use crate::filter::column;
+use super::utc;
 use crate::narrow::Distinct;
 use crate::runtime::runtime;
 use crate::table::SnapshotTable;
@@ -59,8 +61,11 @@ static STATE: LazyLock<SessionState> = LazyLock::new(|| {
     let optimizer = &mut config.options_mut().optimizer;
     optimizer.hash_join_inlist_pushdown_max_distinct_values = FEW_EVENTS;
     optimizer.hash_join_inlist_pushdown_max_size = FEW_EVENTS_BYTES;
+    let functions = SessionStateDefaults::default_scalar_functions().into_iter();
+    let functions = functions.chain([Arc::new(utc::truncate())]);
     SessionStateBuilder::new_with_default_features()
         .with_config(config)
+        .with_scalar_functions(functions.collect())
         .with_physical_optimizer_rule(Arc::new(Distinct))
         .build()
 });

@@ -1,6 +1,6 @@
 //! Verifying the log of one cluster: its files in the order of the log, then what is in none yet.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use arrow::array::RecordBatch;
@@ -47,19 +47,20 @@ impl Work<'_> {
         };
         let (events, bodies) = (of_cluster(Table::Events), of_cluster(Table::Bodies));
         let begin = self.begin(cluster, &events);
-        let mut again = Again::new(cluster, &self.snapshot.disk, begin, &self.standing);
+        let mut twins = HashSet::new();
         for file in events.iter().filter(|file| file.stats.twins > 0) {
             // What cannot be read is found when its turn comes.
             let fetched = fetch(&self.snapshot.store, Table::Events, file).await;
-            let twins = blocking(move || {
+            let of_file = blocking(move || {
                 let batches = decode(Table::Events, &fetched?)?;
                 batches.iter().map(rows::twins).collect::<Result<Vec<_>>>()
             });
-            again.expect_twins(twins.await.unwrap_or_default().into_iter().flatten());
+            twins.extend(of_file.await.unwrap_or_default().into_iter().flatten());
         }
         for (_, chunk) in self.snapshot.chunks().filter(|(of, _)| *of == cluster) {
-            again.expect_twins(rows::twins(&chunk.events)?);
+            twins.extend(rows::twins(&chunk.events)?);
         }
+        let mut again = Again::new(cluster, &self.snapshot.disk, begin, &self.standing, twins);
         let mut blocks = Blocks::new(log.signed(), log.stamped(), begin);
         // The tiles have their hashes.
         (0..begin).try_for_each(|_| blocks.push(None).map(|_| ()))?;
@@ -69,7 +70,7 @@ impl Work<'_> {
             }
         }
         for file in events {
-            again = self.file(file, again, &mut blocks).await?;
+            self.file(file, &mut again, &mut blocks).await?;
         }
         for (_, chunk) in self.snapshot.chunks().filter(|(of, _)| *of == cluster) {
             self.reach(cluster, WAL, chunk.first_seq(), &mut blocks)?;
@@ -142,22 +143,22 @@ impl Work<'_> {
     async fn file(
         &mut self,
         file: &DataFile,
-        again: Again,
+        again: &mut Again,
         blocks: &mut Blocks<'_>,
-    ) -> Result<Again> {
+    ) -> Result<()> {
         let (first, last) = file.stats.seq;
         let range = first..last + 1;
         let bodies = self.bodies_of(file, &range).await?;
         let (path, end) = (path(Table::Events, file), blocks.end());
         if first < end {
             self.verification.found(about(Table::Events, file, "these leaves stand twice"));
-            return Ok(again);
+            return Ok(());
         }
         self.reach(&file.cluster, &path, first, blocks)?;
-        let Some(events) = self.sealed(Table::Events, file).await? else { return Ok(again) };
-        let (kept, length) = (again.clone(), events.len() as u64);
+        let Some(events) = self.sealed(Table::Events, file).await? else { return Ok(()) };
+        let length = events.len() as u64;
         match again.file(events, bodies, range).await {
-            Ok((again, CheckedFile { batches, stats, strays, is_indexed })) => {
+            Ok(CheckedFile { batches, stats, strays, is_indexed }) => {
                 self.listed(Table::Events, file, length, &stats);
                 self.indexed(Table::Events, file, is_indexed);
                 for seq in strays {
@@ -166,18 +167,15 @@ impl Work<'_> {
                     let path = Table::Bodies.name().to_owned();
                     let received = Some(file.stats.received.0);
                     let what = what.to_owned();
-                    self.verification.found(Finding { path, leaves, received, what });
+                    self.verification.found_in_leaves(Finding { path, leaves, received, what });
                 }
                 for checked in batches {
                     self.add(&file.cluster, (&path, file.stats.received.0), checked, blocks)?;
                 }
-                Ok(again)
             }
-            Err(error) => {
-                self.undecodable(Table::Events, file, error);
-                Ok(kept)
-            }
+            Err(error) => self.undecodable(Table::Events, file, error),
         }
+        Ok(())
     }
 
     /// Holds what the table's log says of a file against its rows.
@@ -257,8 +255,8 @@ impl Work<'_> {
     ) -> Result<()> {
         let mut found = |first, last, what: String| {
             let leaves = Some((cluster.to_owned(), first, last));
-            let received = Some(received);
-            self.verification.found(Finding { path: path.to_owned(), leaves, received, what });
+            let (path, received) = (path.to_owned(), Some(received));
+            self.verification.found_in_leaves(Finding { path, leaves, received, what });
         };
         for (seq, what) in checked.findings {
             found(seq, seq, what);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, StringViewArray};
 use bytes::Bytes;
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use whodid_event::encode::encode;
 use whodid_event::entry::BODY_NAMES;
 use whodid_event::redact::RuleSet;
@@ -23,7 +24,7 @@ use crate::flush::blocking;
 use crate::keys::BlockKeys;
 use crate::ledger::hash_rows;
 use crate::ledger::meta::Standing;
-use crate::rebuild::{decode_each, decode_range};
+use crate::rebuild::{PIECE_ROWS, decode_range, pieces};
 use crate::row::{self, Rebuilt, RowBodies};
 use crate::segment::{join, stats_of_events};
 use crate::snapshot::{Rows, Table, bodies_by_seq};
@@ -43,22 +44,28 @@ const NOT_DERIVED: [&str; 2] = ["source", "raw_reason"];
 const FROM_BODIES: [&str; 5] = ["request_object", "response_object", "action", "dry_run", "object"];
 
 /// Takes in the rows of one cluster once more.
-#[derive(Clone)]
 pub(super) struct Again {
-    cluster: Arc<str>,
-    preparer: Preparer,
-    keys: BlockKeys,
+    taking: Taking,
     /// The first leaf; those before it were pruned.
     begin: u64,
+    /// Events whose bodies are gone: nothing can be told to be the same as they.
+    gone: HashSet<u64>,
+    /// Of events that marks of later ones name.
+    prints: HashMap<u64, Fingerprint>,
+}
+
+/// What it takes to make columns and leaves of rows anew, whichever came before them.
+#[derive(Clone)]
+struct Taking {
+    cluster: Arc<str>,
+    preparer: Preparer,
+    disk: Arc<dyn Disk>,
     /// The first leaf whose bodies have not expired.
     expired: u64,
     /// The bodies that were redacted, by leaf.
     redacted: Arc<BTreeMap<u64, BTreeSet<String>>>,
-    /// Events whose bodies are gone: nothing can be told to be the same as they.
-    gone: HashSet<u64>,
     /// Events that marks of later ones name.
-    twins: HashSet<u64>,
-    prints: HashMap<u64, Fingerprint>,
+    twins: Arc<HashSet<u64>>,
 }
 
 /// What a batch of rows came to.
@@ -72,6 +79,10 @@ pub(super) struct Checked {
     /// How many bodies have left only their commitments.
     pub(super) gone: u64,
     pub(super) findings: Vec<(u64, String)>,
+    /// Events that have lost a body.
+    lost: Vec<u64>,
+    /// Events that have marks, or that marks name.
+    marked: Vec<(u64, Fingerprint, Marks)>,
 }
 
 impl Checked {
@@ -92,66 +103,39 @@ pub(super) struct CheckedFile {
 }
 
 impl Again {
+    /// `twins` are the events that marks name.
     pub(super) fn new(
         cluster: &str,
         disk: &Arc<dyn Disk>,
         begin: u64,
         standing: &Standing,
+        twins: HashSet<u64>,
     ) -> Self {
         let preparer =
             Preparer { rules: Arc::new(RuleSet::off()), fingerprints: Fingerprints::new() };
-        Again {
+        let taking = Taking {
             cluster: cluster.into(),
             preparer,
-            keys: BlockKeys::new(Arc::clone(disk)),
-            begin,
+            disk: Arc::clone(disk),
             expired: standing.expired.get(cluster).copied().unwrap_or(0),
             redacted: Arc::new(standing.redacted.get(cluster).cloned().unwrap_or_default()),
-            gone: HashSet::new(),
-            twins: HashSet::new(),
-            prints: HashMap::new(),
-        }
-    }
-
-    /// Says which events marks name.
-    pub(super) fn expect_twins(&mut self, twins: impl IntoIterator<Item = u64>) {
-        self.twins.extend(twins);
+            twins: Arc::new(twins),
+        };
+        Again { taking, begin, gone: HashSet::new(), prints: HashMap::new() }
     }
 
     /// Checks the rows of a file, with the bodies that are only its, and the files in which more
     /// may be.
     pub(super) async fn file(
-        mut self,
+        &mut self,
         events: Bytes,
-        (mut bodies, parts): (Vec<RecordBatch>, Vec<Bytes>),
+        bodies: (Vec<RecordBatch>, Vec<Bytes>),
         range: Range<u64>,
-    ) -> Result<(Self, CheckedFile)> {
-        blocking(move || {
-            for file in &parts {
-                bodies.extend(decode_range(Table::Bodies, file, &range)?);
-            }
-            let by_seq = bodies_by_seq(&bodies, |_| true)?;
-            let (mut batches, mut stats) = (Vec::new(), None);
-            let index = words::of_file(Table::Events, &events)?;
-            let mut indexer = index.as_ref().map(|_| Indexer::new(Table::Events));
-            decode_each(Table::Events, &events, |batch| {
-                let of_batch = stats_of_events(std::slice::from_ref(&batch))?;
-                stats = Some(stats.map_or(of_batch, |before| join(before, of_batch)));
-                indexer.as_mut().map_or(Ok(()), |indexer| indexer.add(&batch))?;
-                let checked = self.rows(&Rows::with(&batch, &by_seq)?, &batch)?;
-                let end = batches.last().map_or(checked.first, Checked::end);
-                if checked.first != end {
-                    return Err(misplaced(checked.first, end));
-                }
-                batches.push(checked);
-                Ok(())
-            })?;
-            let strays = strays(&bodies, &batches)?;
-            let stats = stats.map_or_else(|| stats_of_events(&[]), Ok)?;
-            let is_indexed = indexer.map(Indexer::finish).transpose()? == index;
-            Ok((self, CheckedFile { batches, stats, strays, is_indexed }))
-        })
-        .await
+    ) -> Result<CheckedFile> {
+        let taking = self.taking.clone();
+        let mut file = blocking(move || taking.file(&events, bodies, &range)).await?;
+        file.batches.iter_mut().for_each(|checked| self.marks(checked));
+        Ok(file)
     }
 
     /// Checks rows, with the bodies among which theirs are.
@@ -160,105 +144,21 @@ impl Again {
         events: &RecordBatch,
         bodies: &[RecordBatch],
     ) -> Result<Checked> {
-        self.rows(&Rows::new(events, bodies)?, events)
-    }
-
-    fn rows(&mut self, rows: &Rows<'_>, events: &RecordBatch) -> Result<Checked> {
-        let view = View::of(events)?;
-        let mut checked = Checked { first: 0, ..Checked::default() };
-        let mut builder = self.preparer.begin_replay(&self.cluster, "whodid/verify")?;
-        // Without their bodies, events take about half a kilobyte.
-        builder.expect(events.num_rows(), events.num_rows() << 9);
-        let marks = MarkColumns::new(events)?;
-        let (mut unreadable, mut prints) = (HashSet::new(), Vec::new());
-        for row in 0..events.num_rows() {
-            let seq = view.seq.value(row).cast_unsigned();
-            if row == 0 {
-                checked.first = seq;
-            } else if seq != checked.first + row as u64 {
-                return Err(misplaced(seq, checked.first + row as u64));
-            }
-            self.bodies_gone(rows.bodies(row), seq, &view, row, &mut checked);
-            let is_compared = self.twins.contains(&seq) || marks.of(row) != Marks::default();
-            let fingerprints = is_compared.then_some(&self.preparer.fingerprints);
-            match again(rows, &view, row, &mut builder, fingerprints) {
-                Ok(print) => {
-                    prints.extend(print.map(|print| (row, print)));
-                    checked.bodies.extend(committed(rows, &view, row).map(|_| seq));
-                }
-                Err(why) => {
-                    checked.findings.push((seq, why.to_string()));
-                    unreadable.insert(row);
-                    builder.add_raw(b"", &NotAnEvent::Json(String::new()))?;
-                }
-            }
-        }
-        let batch = builder.finish()?;
-        let place = |row| {
-            let source = row::text(view.source, row).unwrap_or_default();
-            (view.seq.value(row).cast_unsigned(), source, view.received.value(row))
-        };
-        let (drafts, bodies) = (&batch.drafts, |row| rows.bodies(row));
-        let hashes = hash_rows(drafts, &self.cluster, &mut self.keys, place, bodies)?;
-        checked.hashes = hashes.into_iter().map(Some).collect();
-        for row in &unreadable {
-            if let Some(hash) = checked.hashes.get_mut(*row) {
-                *hash = None;
-            }
-        }
-        let is_gone = |row: usize| rows.bodies(row).gone().next().is_some();
-        compare(events, &batch, &view, (&unreadable, &is_gone), &mut checked)?;
-        self.marks(&marks, prints, &mut checked);
+        let mut checked = self.taking.rows(&Rows::new(events, bodies)?, events)?;
+        self.marks(&mut checked);
         Ok(checked)
     }
 
-    /// Holds what is left of bodies against what the meta log says that went.
-    fn bodies_gone(
-        &mut self,
-        bodies: &RowBodies<&str>,
-        seq: u64,
-        view: &View<'_>,
-        row: usize,
-        checked: &mut Checked,
-    ) {
-        let redacted = self.redacted.get(&seq);
-        let is_redacted = |member: &str| redacted.is_some_and(|members| members.contains(member));
-        let mut found = |member: &str, what| {
-            checked.findings.push((seq, format!("its {member} {what}")));
-        };
-        for member in bodies.gone() {
-            checked.gone += 1;
-            self.gone.insert(seq);
-            if seq >= self.expired && !is_redacted(member) {
-                found(member, "is gone, and no record says that it was to go");
-            }
-        }
-        let [request, response] = BODY_NAMES;
-        let columns = [(request, view.request_object), (response, view.response_object)];
-        for (member, column) in columns.into_iter().filter(|(member, _)| is_redacted(member)) {
-            let is_there = row::text(column, row) == Some(COMMITTED);
-            if is_there && bodies.gone().all(|gone| gone != member) {
-                found(member, "was redacted, and is still there: run `whodid redact` again");
-            }
-        }
-    }
-
     /// Holds marks against the events that they name.
-    fn marks(
-        &mut self,
-        marks: &MarkColumns<'_>,
-        prints: Vec<(usize, Fingerprint)>,
-        checked: &mut Checked,
-    ) {
-        for (row, print) in prints {
-            let seq = checked.first + row as u64;
+    fn marks(&mut self, checked: &mut Checked) {
+        self.gone.extend(&checked.lost);
+        for (seq, print, marks) in checked.marked.drain(..) {
             if self.gone.contains(&seq) {
                 continue;
             }
-            if self.twins.contains(&seq) {
+            if self.taking.twins.contains(&seq) {
                 self.prints.insert(seq, print);
             }
-            let marks = marks.of(row);
             if marks != Marks::default() && !self.is_right(print, marks) {
                 checked.findings.push((seq, "its mark is not what the two events are".into()));
             }
@@ -275,6 +175,134 @@ impl Again {
         let mut two = Window::default();
         let _first = two.next(of_twin, twin, 0);
         two.next(print, twin + 1, 0) == marks
+    }
+}
+
+impl Taking {
+    /// Takes in the rows of a file, some pieces at a time on all processors.
+    fn file(
+        &self,
+        events: &Bytes,
+        (mut bodies, parts): (Vec<RecordBatch>, Vec<Bytes>),
+        range: &Range<u64>,
+    ) -> Result<CheckedFile> {
+        for file in &parts {
+            bodies.extend(decode_range(Table::Bodies, file, range)?);
+        }
+        let by_seq = bodies_by_seq(&bodies, |_| true)?;
+        let (mut batches, mut stats) = (Vec::<Checked>::new(), None);
+        let index = words::of_file(Table::Events, events)?;
+        let mut indexer = index.as_ref().map(|_| Indexer::new(Table::Events));
+        let mut pieces = pieces(Table::Events, events, PIECE_ROWS)?;
+        let mut next = || -> Result<Vec<RecordBatch>> {
+            let some = pieces.by_ref().take(2 * rayon::current_num_threads());
+            let some = some.collect::<std::result::Result<Vec<_>, _>>()?;
+            for batch in &some {
+                let of_batch = stats_of_events(std::slice::from_ref(batch))?;
+                stats = Some(stats.map_or(of_batch, |before| join(before, of_batch)));
+                indexer.as_mut().map_or(Ok(()), |indexer| indexer.add(batch))?;
+            }
+            Ok(some)
+        };
+        let again = |batch: &RecordBatch| self.rows(&Rows::with(batch, &by_seq)?, batch);
+        let mut some = next()?;
+        while !some.is_empty() {
+            let all = || some.par_iter().map(again).collect::<Result<Vec<_>>>();
+            let (checked, following) = rayon::join(all, &mut next);
+            for checked in checked? {
+                let end = batches.last().map_or(checked.first, Checked::end);
+                if checked.first != end {
+                    return Err(misplaced(checked.first, end));
+                }
+                batches.push(checked);
+            }
+            some = following?;
+        }
+        let strays = strays(&bodies, &batches)?;
+        let stats = stats.map_or_else(|| stats_of_events(&[]), Ok)?;
+        let is_indexed = indexer.map(Indexer::finish).transpose()? == index;
+        Ok(CheckedFile { batches, stats, strays, is_indexed })
+    }
+
+    fn rows(&self, rows: &Rows<'_>, events: &RecordBatch) -> Result<Checked> {
+        let view = View::of(events)?;
+        let mut checked = Checked { first: 0, ..Checked::default() };
+        let mut builder = self.preparer.begin_replay(&self.cluster, "whodid/verify")?;
+        // Without their bodies, events take about half a kilobyte.
+        builder.expect(events.num_rows(), events.num_rows() << 9);
+        let marks = MarkColumns::new(events)?;
+        let mut unreadable = HashSet::new();
+        for row in 0..events.num_rows() {
+            let seq = view.seq.value(row).cast_unsigned();
+            if row == 0 {
+                checked.first = seq;
+            } else if seq != checked.first + row as u64 {
+                return Err(misplaced(seq, checked.first + row as u64));
+            }
+            self.bodies_gone(rows.bodies(row), seq, &view, row, &mut checked);
+            let marks = marks.of(row);
+            let is_compared = self.twins.contains(&seq) || marks != Marks::default();
+            let fingerprints = is_compared.then_some(&self.preparer.fingerprints);
+            match again(rows, &view, row, &mut builder, fingerprints) {
+                Ok(print) => {
+                    checked.marked.extend(print.map(|print| (seq, print, marks)));
+                    checked.bodies.extend(committed(rows, &view, row).map(|_| seq));
+                }
+                Err(why) => {
+                    checked.findings.push((seq, why.to_string()));
+                    unreadable.insert(row);
+                    builder.add_raw(b"", &NotAnEvent::Json(String::new()))?;
+                }
+            }
+        }
+        let batch = builder.finish()?;
+        let place = |row| {
+            let source = row::text(view.source, row).unwrap_or_default();
+            (view.seq.value(row).cast_unsigned(), source, view.received.value(row))
+        };
+        let (drafts, bodies) = (&batch.drafts, |row| rows.bodies(row));
+        let mut keys = BlockKeys::new(Arc::clone(&self.disk));
+        let hashes = hash_rows(drafts, &self.cluster, &mut keys, place, bodies)?;
+        checked.hashes = hashes.into_iter().map(Some).collect();
+        for row in &unreadable {
+            if let Some(hash) = checked.hashes.get_mut(*row) {
+                *hash = None;
+            }
+        }
+        let is_gone = |row: usize| rows.bodies(row).gone().next().is_some();
+        compare(events, &batch, &view, (&unreadable, &is_gone), &mut checked)?;
+        Ok(checked)
+    }
+
+    /// Holds what is left of bodies against what the meta log says that went.
+    fn bodies_gone(
+        &self,
+        bodies: &RowBodies<&str>,
+        seq: u64,
+        view: &View<'_>,
+        row: usize,
+        checked: &mut Checked,
+    ) {
+        let redacted = self.redacted.get(&seq);
+        let is_redacted = |member: &str| redacted.is_some_and(|members| members.contains(member));
+        let mut found = |member: &str, what| {
+            checked.findings.push((seq, format!("its {member} {what}")));
+        };
+        for member in bodies.gone() {
+            checked.gone += 1;
+            checked.lost.push(seq);
+            if seq >= self.expired && !is_redacted(member) {
+                found(member, "is gone, and no record says that it was to go");
+            }
+        }
+        let [request, response] = BODY_NAMES;
+        let columns = [(request, view.request_object), (response, view.response_object)];
+        for (member, column) in columns.into_iter().filter(|(member, _)| is_redacted(member)) {
+            let is_there = row::text(column, row) == Some(COMMITTED);
+            if is_there && bodies.gone().all(|gone| gone != member) {
+                found(member, "was redacted, and is still there: run `whodid redact` again");
+            }
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What an index has of the rows of a table: the words in texts, and of `events` whole values of
 //! some columns. What a word is, is [`whodid_event::words`]'s to say.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, Int32Array, RecordBatch, StringArray, StringViewArray,
@@ -78,7 +78,12 @@ impl Key {
 
     /// A text or bytes in one of [`VALUE_COLUMNS`].
     pub fn value(column: &str, value: &[u8]) -> Self {
-        Key(twox_hash::XxHash64::oneshot(Self::word(column).0, value))
+        Self::word(column).of(value)
+    }
+
+    /// A value in the column that this is the name of.
+    fn of(self, value: &[u8]) -> Self {
+        Key(twox_hash::XxHash64::oneshot(self.0, value))
     }
 
     /// A number in one of [`VALUE_COLUMNS`].
@@ -103,31 +108,76 @@ impl Key {
 pub(super) fn each(table: Table, rows: &RecordBatch, mut take: impl FnMut(Key)) -> Result<()> {
     match table {
         Table::Bodies => {
+            let mut before = Cow::Borrowed("");
             for body in typed::<StringViewArray>(rows, "json")?.iter().flatten() {
-                words::each(&words::unescaped(body), |word| {
+                let body = words::unescaped(body);
+                words::each(between_ends_of(&before, &body), |word| {
                     Key::word(word).twice().into_iter().for_each(&mut take);
                 });
+                before = body;
             }
         }
         Table::Events => {
-            // Most texts are those of the rows before.
-            let mut known: HashSet<String> = HashSet::new();
+            let mut newest = Newest::default();
             for column in TEXT_COLUMNS {
                 let Some(column) = rows.column_by_name(column) else { continue };
                 texts(column, &mut |text| {
-                    if !known.contains(text) {
-                        known.insert(text.to_owned());
+                    if newest.is_new(text) {
                         words::each(text, |word| take(Key::word(word)));
                     }
                 });
             }
             for name in VALUE_COLUMNS {
                 let Some(column) = rows.column_by_name(name) else { continue };
-                values(name, column, &mut take);
+                values(Key::word(name), column, &mut take);
             }
         }
     }
     Ok(())
+}
+
+/// What of a text in JSON may have words that another does not have: bodies of one object stand
+/// behind one another, and most of them begin and end alike. No word has a quotation mark, and
+/// words on one side of it do not depend on the other.
+fn between_ends_of<'t>(other: &'t str, text: &'t str) -> &'t str {
+    const PART: usize = 32;
+    let is_quote = |byte: &u8| *byte == b'"';
+    let (here, there) = (text.as_bytes(), other.as_bytes());
+    let (parts, others) = (here.as_chunks::<PART>().0, there.as_chunks::<PART>().0);
+    let alike = parts.iter().zip(others).take_while(|(part, other)| part == other).count() * PART;
+    let begin = here.iter().take(alike).rposition(is_quote).unwrap_or(0);
+    let rest = |bytes: &'t [u8]| bytes.get(begin..).unwrap_or_default().as_rchunks::<PART>().1;
+    let (parts, others) = (rest(here).iter().rev(), rest(there).iter().rev());
+    let alike = parts.zip(others).take_while(|(part, other)| part == other).count() * PART;
+    let end = here.len() - alike;
+    let quote = here.iter().skip(end).position(is_quote);
+    let end = quote.map_or(here.len(), |quote| end + quote + 1);
+    text.get(begin..end).unwrap_or(text)
+}
+
+/// The texts that came a moment ago, one in each place: most of a column are those of rows before.
+struct Newest(Vec<String>);
+
+impl Default for Newest {
+    fn default() -> Self {
+        Newest(vec![String::new(); 1 << 10])
+    }
+}
+
+impl Newest {
+    /// Whether a text is not there yet; from now on it is.
+    fn is_new(&mut self, text: &str) -> bool {
+        let places = self.0.len() as u64;
+        let place = usize::try_from(Key::word(text).0 % places).unwrap_or_default();
+        match self.0.get_mut(place) {
+            Some(newest) if newest == text => false,
+            Some(newest) => {
+                text.clone_into(newest);
+                true
+            }
+            None => true,
+        }
+    }
 }
 
 /// Calls `look` with each text in a column.
@@ -156,14 +206,58 @@ fn span(offsets: &[i32], elements: &ArrayRef) -> ArrayRef {
     elements.slice(from, to.saturating_sub(from))
 }
 
-/// Calls `take` with the keys of each value in a column; those in bytes are audit IDs.
-fn values(name: &str, column: &ArrayRef, take: &mut impl FnMut(Key)) {
+/// Calls `take` with the keys of each value in the column of this name; those in bytes are audit IDs.
+fn values(name: Key, column: &ArrayRef, take: &mut impl FnMut(Key)) {
     if let Some(texts) = column.as_any().downcast_ref::<StringViewArray>() {
-        texts.iter().flatten().for_each(|text| take(Key::value(name, text.as_bytes())));
+        texts.iter().flatten().for_each(|text| take(name.of(text.as_bytes())));
     } else if let Some(bytes) = column.as_any().downcast_ref::<BinaryArray>() {
-        let keys = bytes.iter().flatten().flat_map(|bytes| Key::value(name, bytes).twice());
-        keys.for_each(take);
+        bytes.iter().flatten().flat_map(|bytes| name.of(bytes).twice()).for_each(take);
     } else if let Some(numbers) = column.as_any().downcast_ref::<Int32Array>() {
-        numbers.iter().flatten().for_each(|number| take(Key::number(name, number.into())));
+        let numbers = numbers.iter().flatten().map(i64::from);
+        numbers.for_each(|number| take(name.of(&number.to_le_bytes())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn words(text: &str) -> BTreeSet<String> {
+        let mut words = BTreeSet::new();
+        words::each(text, |word| drop(words.insert(word.to_owned())));
+        words
+    }
+
+    proptest! {
+        /// No word is lost, wherever two texts begin to differ: in a word, in a UUID, in a letter
+        /// of two bytes.
+        #[test]
+        fn words_that_are_left_out_are_those_of_the_other(
+            begin in "([a-fö0-9]{0,9}[\":-]{0,2}){0,12}",
+            middle in prop::collection::vec("[a-fö0-9\":-]{0,40}", 2),
+            uuid in prop::option::of(Just("6ba7b810-9dad-11d1-80b4-00c04fd430c8")),
+            end in "([a-fö0-9]{0,9}[\":-]{0,2}){0,12}",
+        ) {
+            let text = |middle: &String| [&*begin, middle, uuid.unwrap_or_default(), &end].concat();
+            let (other, text) = (text(&middle[0]), text(&middle[1]));
+            let left = words(between_ends_of(&other, &text));
+            prop_assert!(left.is_subset(&words(&text)));
+            prop_assert!(words(&text).is_subset(&left.union(&words(&other)).cloned().collect()));
+        }
+    }
+
+    #[test]
+    fn what_is_alike_is_left_out() {
+        let body = |version: &str| {
+            let metadata = r#"{"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{"#;
+            let rest = r#","name":"node-1","namespace":"kube-node-lease"},"spec":{"seconds":40}}"#;
+            format!(r#"{metadata}"resourceVersion":"{version}"{rest}"#)
+        };
+        let (one, other) = (body("1234"), body("9"));
+        assert_eq!(between_ends_of(&one, &other).len(), 0);
     }
 }
