@@ -14,20 +14,20 @@ const ARENAS: &str = "MALLOC_ARENA_MAX";
 /// From how many bytes on a buffer is given back to the system when it is freed.
 const MMAP_THRESHOLD: &str = "MALLOC_MMAP_THRESHOLD_";
 
-/// How much an arena keeps of what is free at its end. With 128 KiB, which glibc takes once the other
-/// is said, a question spends a fifth of its time on pages that it had a moment before.
+/// How much an arena keeps of what is free at its end. With 128 KiB, which glibc takes once the
+/// other is said, a question spends a fifth of its time on pages that it had a moment before.
 const TRIM_THRESHOLD: &str = "MALLOC_TRIM_THRESHOLD_";
 
 /// What a command is started with; nothing for those that are short or need little memory.
 fn wanted(command: &Command) -> &'static [(&'static str, &'static str)] {
     match command {
         Command::Serve(_) | Command::Demo(_) => {
-            &[(ARENAS, "2"), (MMAP_THRESHOLD, "1048576"), (TRIM_THRESHOLD, "8388608")]
+            &[(ARENAS, "2"), (MMAP_THRESHOLD, "2097152"), (TRIM_THRESHOLD, "8388608")]
         }
-        // One thread merges.
-        Command::Compact(_) => &[(ARENAS, "1")],
+        // One thread merges; those that verify allocate much at a time.
+        Command::Compact(_) | Command::Verify(_) => &[(ARENAS, "1")],
         // More threads allocate at once.
-        Command::Import(_) | Command::Verify(_) => &[(ARENAS, "4")],
+        Command::Import(_) => &[(ARENAS, "4")],
         _ => &[],
     }
 }

@@ -31,6 +31,7 @@ mod read;
 mod wanting;
 
 pub(crate) use distinct::Distinct;
+pub(crate) use later::Later;
 pub(crate) use read::Scan;
 pub(crate) use wanting::Wanting;
 

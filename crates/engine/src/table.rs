@@ -35,7 +35,7 @@ use whodid_store::{DataFile, Snapshot, Table};
 
 use crate::cache::Cache;
 use crate::cost::{Meter, Metered};
-use crate::narrow::{Filters, Narrow, Scan, Wanting};
+use crate::narrow::{Filters, Later, Narrow, Scan, Wanting};
 use crate::wanted::Wanted;
 
 mod statistics;
@@ -252,7 +252,7 @@ impl SnapshotTable {
             cache: self.cache.clone(),
             shares: dealt(files, partitions_max),
             in_path: partitions().iter().map(|field| field.name().clone()).collect(),
-            later: Vec::new(),
+            later: Later::default(),
             is_distinct: false,
         })
     }

@@ -5,10 +5,13 @@
 //! Like every column that can be made again, an index is never the only witness of anything: it is
 //! made of the rows alone, `verify` makes it anew, and a file without one is read whole.
 
+use std::slice;
+
 use arrow::array::RecordBatch;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use parquet::file::metadata::{KeyValue, ParquetMetaData, ParquetMetaDataReader};
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use xorf::{BinaryFuse8, BinaryFuse8Ref, DmaSerializable, Filter, FilterRef};
 
 use crate::error::{Error, Result};
@@ -53,6 +56,17 @@ impl WordIndex {
         let mut indexer = Indexer::new(table);
         batches.iter().try_for_each(|batch| indexer.add(batch))?;
         indexer.finish()
+    }
+
+    /// The same, on all processors if only the last of the batches ends within a block.
+    pub(crate) fn of_at_once(table: Table, batches: &[RecordBatch]) -> Result<Self> {
+        let whole = batches.iter().rev().skip(1);
+        if whole.map(RecordBatch::num_rows).any(|rows| rows % block_rows(table) > 0) {
+            return Self::of(table, batches);
+        }
+        let parts = batches.par_iter().map(|batch| Self::of(table, slice::from_ref(batch)));
+        let parts = parts.collect::<Result<Vec<_>>>()?;
+        Self::read(table, parts.into_iter().flat_map(|part| part.bytes).collect())
     }
 
     fn read(table: Table, bytes: Vec<u8>) -> Result<Self> {
@@ -344,8 +358,12 @@ mod tests {
         let half = rows / 2;
         let halves = [batch.slice(0, half), batch.slice(half, rows - half)];
         let index = WordIndex::of(Table::Bodies, &halves).unwrap();
-        let whole = WordIndex::of(Table::Bodies, &[batch]).unwrap();
+        let whole = WordIndex::of(Table::Bodies, slice::from_ref(&batch)).unwrap();
         assert_eq!(index, whole, "however the rows are cut");
+        let even = [batch.slice(0, 2 * BLOCK_ROWS), batch.slice(2 * BLOCK_ROWS, BLOCK_ROWS + 7)];
+        for cut in [&halves, &even] {
+            assert_eq!(WordIndex::of_at_once(Table::Bodies, cut).unwrap(), whole);
+        }
         let may = |words: &[&str]| {
             let words: Vec<Key> = words.iter().map(|word| Key::word(word)).collect();
             index.may_hold(&words, rows)

@@ -2,19 +2,57 @@
 //! rows can have a partner. Only leaves of the log are understood; whoever joins tests all again.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{BinaryExpr, CaseExpr, Column, InListExpr, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
-use datafusion::physical_expr_common::physical_expr::snapshot_physical_expr;
+use datafusion::physical_expr_common::physical_expr::{
+    snapshot_generation, snapshot_physical_expr,
+};
 
 use super::SEQ;
 
-/// The leaves that all of these filters leave, as far as they are known by now; `None` if that may
-/// be any.
-pub(super) fn leaves(filters: &[Arc<dyn PhysicalExpr>]) -> Result<Option<BTreeSet<i64>>> {
+/// What the rest of a plan says of the rows that it needs, while it runs.
+#[derive(Clone, Default)]
+pub(crate) struct Later {
+    filters: Vec<Arc<dyn PhysicalExpr>>,
+    /// What they left when they were asked last: it takes long to read, and every file asks.
+    known: Arc<Mutex<Option<Left>>>,
+}
+
+/// The leaves that are left, and by which state of the filters.
+type Left = (u64, Option<Arc<BTreeSet<i64>>>);
+
+impl Later {
+    /// With more filters.
+    pub(super) fn and(&self, more: impl Iterator<Item = Arc<dyn PhysicalExpr>>) -> Self {
+        Later { filters: self.filters.iter().cloned().chain(more).collect(), ..Self::default() }
+    }
+
+    pub(super) fn filters(&self) -> &[Arc<dyn PhysicalExpr>] {
+        &self.filters
+    }
+
+    /// The leaves that all of the filters leave, as far as they are known by now; `None` if that
+    /// may be any.
+    pub(super) fn leaves(&self) -> Result<Option<Arc<BTreeSet<i64>>>> {
+        // Before they are read: what changes meanwhile is read again.
+        let state = self.filters.iter().map(snapshot_generation).fold(0, u64::wrapping_add);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some((of, leaves)) if *of == state => Ok(leaves.clone()),
+            _ => {
+                let leaves = leaves(&self.filters)?.map(Arc::new);
+                *known = Some((state, leaves.clone()));
+                Ok(leaves)
+            }
+        }
+    }
+}
+
+fn leaves(filters: &[Arc<dyn PhysicalExpr>]) -> Result<Option<BTreeSet<i64>>> {
     let mut leaves = None;
     for filter in filters {
         let known = snapshot_physical_expr(Arc::clone(filter))?;
@@ -92,7 +130,7 @@ fn seq(value: &ScalarValue) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use arrow::datatypes::{DataType, Field, Schema};
-    use datafusion::physical_expr::expressions::{in_list, lit};
+    use datafusion::physical_expr::expressions::{DynamicFilterPhysicalExpr, in_list, lit};
 
     use super::*;
 
@@ -113,6 +151,21 @@ mod tests {
         other: Arc<dyn PhysicalExpr>,
     ) -> Arc<dyn PhysicalExpr> {
         Arc::new(BinaryExpr::new(one, op, other))
+    }
+
+    #[test]
+    fn what_is_known_is_known_until_the_plan_knows_more() {
+        let filter = Arc::new(DynamicFilterPhysicalExpr::new(Vec::new(), lit(true)));
+        let later =
+            Later::default().and([Arc::clone(&filter) as Arc<dyn PhysicalExpr>].into_iter());
+        let known = || later.leaves().unwrap().map(|leaves| leaves.iter().copied().collect());
+        assert_eq!(known(), None::<Vec<i64>>);
+        for leaves in [&[1, 2][..], &[2]] {
+            filter.update(among(SEQ, leaves, false)).unwrap();
+            assert_eq!((known(), known()), (Some(leaves.to_vec()), Some(leaves.to_vec())));
+        }
+        let both = later.and([among(SEQ, &[3], false)].into_iter());
+        assert_eq!(both.leaves().unwrap(), Some(Arc::new([].into())));
     }
 
     #[test]

@@ -36,7 +36,7 @@ use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::file::metadata::PageIndexPolicy;
 
 use super::wanting::ROWS_MAX;
-use super::{Known, Narrow, SEQ, Wanting, distinct, later, set};
+use super::{Known, Later, Narrow, SEQ, Wanting, distinct, set};
 use crate::cache::{Cache, Kept};
 
 /// So many rows are looked at at once.
@@ -55,8 +55,7 @@ pub(crate) struct Scan {
     pub(crate) shares: Vec<Vec<Wanting>>,
     /// The columns that stand in the path of a file.
     pub(crate) in_path: Vec<String>,
-    /// What the rest of the plan says of the rows that it needs, while it runs.
-    pub(crate) later: Vec<Arc<dyn PhysicalExpr>>,
+    pub(crate) later: Later,
     /// Whether the rest of the plan needs rows that say the same only once.
     pub(crate) is_distinct: bool,
 }
@@ -91,7 +90,7 @@ impl DataSource for Scan {
         let files = self.shares.iter().map(Vec::len).sum::<usize>();
         let tests = self.narrow.tests.iter().map(|test| test.expr.to_string());
         write!(f, "files={files}, tests=[{}]", tests.collect::<Vec<_>>().join(", "))?;
-        self.later.iter().try_for_each(|filter| write!(f, ", later={filter}"))
+        self.later.filters().iter().try_for_each(|filter| write!(f, ", later={filter}"))
     }
 
     fn output_partitioning(&self) -> Partitioning {
@@ -129,11 +128,11 @@ impl DataSource for Scan {
     ) -> Result<FilterPushdownPropagation<Arc<dyn DataSource>>> {
         let said = vec![PushedDown::No; filters.len()];
         let told = FilterPushdownPropagation::with_parent_pushdown_result(said);
-        let mut scan = self.clone();
         let is_dynamic = |filter: &Arc<dyn PhysicalExpr>| {
             DynamicFilterTracking::classify(filter).contains_dynamic_filter()
         };
-        scan.later.extend(filters.into_iter().filter(is_dynamic));
+        let later = self.later.and(filters.into_iter().filter(is_dynamic));
+        let scan = Scan { later, ..self.clone() };
         Ok(told.with_updated_node(Arc::new(scan) as Arc<dyn DataSource>))
     }
 
@@ -141,7 +140,7 @@ impl DataSource for Scan {
         &self,
         f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        for filter in &self.later {
+        for filter in self.later.filters() {
             if f(filter)? == TreeNodeRecursion::Stop {
                 return Ok(TreeNodeRecursion::Stop);
             }
@@ -155,7 +154,7 @@ struct File {
     narrow: Arc<Narrow>,
     readers: Arc<dyn ParquetFileReaderFactory>,
     cache: Cache,
-    later: Vec<Arc<dyn PhysicalExpr>>,
+    later: Later,
     is_distinct: bool,
     in_path: Vec<(String, ScalarValue)>,
     wanting: Wanting,
@@ -280,7 +279,7 @@ impl File {
 
     /// Those of some rows that the rest of the plan needs, as far as it is known by now.
     async fn needed_later(&self, rows: BooleanBuffer) -> Result<BooleanBuffer> {
-        let leaves = later::leaves(&self.later)?;
+        let leaves = self.later.leaves()?;
         let mut tests = self.narrow.early.clone();
         let rows = match leaves {
             Some(leaves) if self.narrow.is_in_order => {
@@ -292,7 +291,7 @@ impl File {
             }
             Some(leaves) => self.of_leaves(rows, &leaves).await?,
             None => {
-                tests.extend(self.later.iter().cloned());
+                tests.extend(self.later.filters().iter().cloned());
                 rows
             }
         };

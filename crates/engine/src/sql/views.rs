@@ -15,8 +15,8 @@ use datafusion::common::cast::as_binary_array;
 use datafusion::common::config::Dialect;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::datasource::{ViewTable, provider_as_source};
-use datafusion::execution::context::{SessionConfig, SessionContext};
 use datafusion::execution::SessionStateDefaults;
+use datafusion::execution::context::{SessionConfig, SessionContext};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{
@@ -26,9 +26,9 @@ use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 use whodid_store::{Snapshot, Table};
 
+use super::utc;
 use crate::cache::Cache;
 use crate::filter::column;
-use super::utc;
 use crate::narrow::Distinct;
 use crate::runtime::runtime;
 use crate::table::SnapshotTable;

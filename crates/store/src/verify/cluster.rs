@@ -103,7 +103,8 @@ impl Work<'_> {
         let checked = blocking(move || {
             let rows = decode(Table::Bodies, &bytes)?;
             let index = words::of_file(Table::Bodies, &bytes)?;
-            let made = index.as_ref().map(|_| WordIndex::of(Table::Bodies, &rows)).transpose()?;
+            let made = index.as_ref().map(|_| WordIndex::of_at_once(Table::Bodies, &rows));
+            let made = made.transpose()?;
             Ok((stats_of_bodies(&rows)?, made == index, rows))
         });
         Ok(match checked.await {
