@@ -59,7 +59,7 @@ impl ScalarUDFImpl for Truncate {
         *times = in_zone(times, None);
         Ok(match self.0.inner().invoke_with_args(args)? {
             ColumnarValue::Array(times) => ColumnarValue::Array(in_zone(&times, Some(zone))),
-            other => other,
+            one @ ColumnarValue::Scalar(_) => one,
         })
     }
 

@@ -228,7 +228,9 @@ mod tests {
 
     fn words(text: &str) -> BTreeSet<String> {
         let mut words = BTreeSet::new();
-        words::each(text, |word| drop(words.insert(word.to_owned())));
+        words::each(text, |word| {
+            words.insert(word.to_owned());
+        });
         words
     }
 
