@@ -248,7 +248,7 @@ def index(forgery):
     forgery.aim(file, at)
     path = forgery.store.folder / file.path
     data = bytearray(path.read_bytes())
-    place = pq.ParquetFile(path).metadata.metadata[b"whodid.words"]
+    place = pq.ParquetFile(path).metadata.metadata[b"whodid.index"]
     begin, length = (int(number) for number in place.split())
     end = begin + length
     while begin < end:

@@ -134,6 +134,8 @@ struct Serving {
     child: Child,
     said: String,
     url: String,
+    /// What it signs through, until it has ended.
+    _agent: Option<Agent>,
 }
 
 impl Serving {
@@ -238,7 +240,7 @@ impl Domain {
         }
         // It must not wait for somebody to read what it says.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Ok(Serving { child, said: url.clone(), url })
+        Ok(Serving { child, said: url.clone(), url, _agent: None })
     }
 
     /// litewitness, with these logs.
@@ -269,12 +271,8 @@ impl Domain {
         let said = vkey.context("litewitness does not say its key")?;
         let mut add = Command::new("python3");
         command::run(add.args(["-c", ADD_LOGS]).arg(&memory).args(logs))?;
-        std::thread::spawn(move || {
-            // It signs through the agent as long as it runs.
-            let _agent = agent;
-            lines.for_each(drop);
-        });
-        Ok(Serving { child, said, url: format!("http://{address}") })
+        std::thread::spawn(move || lines.for_each(drop));
+        Ok(Serving { child, said, url: format!("http://{address}"), _agent: Some(agent) })
     }
 }
 
