@@ -17,7 +17,6 @@ import secrets
 import shutil
 import struct
 import sys
-import uuid
 
 sys.dont_write_bytecode = True
 
@@ -222,25 +221,6 @@ def statistics(forgery):
     forgery.refuses("search", asked, "--cluster", PROD, "-o", "name")
 
 
-def filters(forgery):
-    """hides rows by the Bloom filters of a file"""
-    file, at = forgery.find(PROD, lambda row: row["actor_kind"] == "human" and row["name"])
-    audit_id = uuid.UUID(bytes=file.row(at)["audit_id"])
-    forgery.aim(file, at)
-    path = forgery.store.folder / file.path
-    data = bytearray(path.read_bytes())
-    group = pq.ParquetFile(path).metadata.row_group(0)
-    for column in [group.column(i) for i in range(group.num_columns)]:
-        if column.bloom_filter_offset is not None:
-            end = column.bloom_filter_offset + column.bloom_filter_length
-            # The filter is behind a header of some bytes, and is a power of two long.
-            length = 1 << (column.bloom_filter_length.bit_length() - 1)
-            data[end - length : end] = bytes(length)
-    file.data = bytes(data)
-    asked = f"audit_id:{audit_id} seq:{file.first + at}"
-    forgery.refuses("search", asked, "--cluster", PROD, "-o", "name")
-
-
 def index(forgery):
     """hides rows by the index of words of a file"""
     file, at = forgery.find(PROD, lambda row: row["actor_kind"] == "human" and row["name"], part=0)
@@ -299,7 +279,7 @@ def restore(forgery, names):
 
 
 ATTACKS = [username, derived, duplicate, conflict, bodies, stray, rows, row, file, segment]
-ATTACKS += [cluster, seal, statistics, filters, index, tail, tables, yesterday]
+ATTACKS += [cluster, seal, statistics, index, tail, tables, yesterday]
 
 
 # --- The write-ahead log (wal.md) ---

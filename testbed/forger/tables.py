@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import leaves
 
 GROWING = ["seq", "received", "time", "request_received_timestamp", "stage_timestamp"]
-BLOOMED = {"audit_id": 65_536, "name": 8_192, "object_uid": 8_192, "username": 1_024}
 WITHOUT_STATISTICS = {"text", "raw", "json"}
 WITHOUT_DICTIONARY = {*GROWING, "audit_id", "json", "duplicate", "conflict", "dry_run", "truncated"}
 
@@ -88,9 +87,6 @@ class File:
             max_rows_per_page=20_000,
             dictionary_pagesize_limit=1 << 20,
             store_schema=False,
-            bloom_filter_options={name: {"ndv": n, "fpp": 0.01} for name, n in BLOOMED.items()}
-            if of_events
-            else None,
         )
         return out.getvalue()
 

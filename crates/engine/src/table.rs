@@ -272,7 +272,8 @@ impl SnapshotTable {
             .with_pushdown_filters(is_late)
             .with_reorder_filters(true)
             .with_enable_page_index(true)
-            .with_bloom_filter_on_read(true)
+            // Nobody vouches for one: `verify` makes none anew.
+            .with_bloom_filter_on_read(false)
             .with_parquet_file_reader_factory(self.readers());
         if let Some(predicate) = predicate {
             source = source.with_predicate(predicate);

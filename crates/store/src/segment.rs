@@ -58,10 +58,6 @@ const DICTIONARY_BYTES: usize = 8 << 20;
 const GROWING: [&str; 5] =
     ["seq", "received", "time", "request_received_timestamp", "stage_timestamp"];
 
-/// Columns whose row groups get a Bloom filter, with the number of values to expect in one.
-const BLOOMED: [(&str, u64); 4] =
-    [("audit_id", 65_536), ("name", 8_192), ("object_uid", 8_192), ("username", 1_024)];
-
 /// The name of a segment's file: where it belongs, what it holds, and a number of its own.
 fn file_path(cluster: &str, stats: &FileStats, suffix: &str) -> String {
     let (day, (first, last)) = (day_text(stats.received.0), stats.seq);
@@ -166,17 +162,8 @@ fn of_events(level: i32) -> Result<WriterPropertiesBuilder> {
     let group = if level == SETTLED_LEVEL { SETTLED_LEAVES_MAX } else { ROW_GROUP_LEAVES };
     let mut properties = properties(level)?
         .set_max_row_group_row_count(Some(group))
-        .set_dictionary_page_size_limit(DICTIONARY_BYTES);
-    // Settled files have an index, which says more.
-    let bloomed = if level == SETTLED_LEVEL { &[][..] } else { &BLOOMED[..] };
-    properties = properties.set_data_page_row_count_limit(PAGE_ROWS);
-    for (column, values) in bloomed {
-        let column = ColumnPath::from(*column);
-        properties = properties
-            .set_column_bloom_filter_enabled(column.clone(), true)
-            .set_column_bloom_filter_fpp(column.clone(), 0.01)
-            .set_column_bloom_filter_max_ndv(column, *values);
-    }
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
+        .set_data_page_row_count_limit(PAGE_ROWS);
     properties = growing(properties, &GROWING);
     // Random bytes neither repeat nor compress; their lengths do.
     let audit_id = ColumnPath::from("audit_id");

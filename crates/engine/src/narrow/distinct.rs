@@ -3,9 +3,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanBufferBuilder, DictionaryArray, downcast_dictionary_array,
-};
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, downcast_dictionary_array};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{ArrowDictionaryKeyType, ArrowNativeType};
 use datafusion::common::Result;
@@ -97,16 +95,12 @@ pub(super) fn first_of_each<'a>(
             _ => return rows
         );
     }
-    let mut first = BooleanBufferBuilder::new(rows.len());
-    first.append_n(rows.len(), false);
-    let mut is_seen = vec![false; kinds];
-    for (row, number) in rows.set_indices().zip(numbers) {
-        if let Some(is_seen) = is_seen.get_mut(number as usize).filter(|is_seen| !**is_seen) {
-            *is_seen = true;
-            first.set_bit(row, true);
-        }
-    }
-    first.finish()
+    let mut seen = vec![false; kinds];
+    let mut is_first = |number: u32| {
+        seen.get_mut(number as usize).is_none_or(|seen| !std::mem::replace(seen, true))
+    };
+    let first = rows.set_indices().zip(numbers).map(|(row, number)| (row, is_first(number)));
+    super::set(rows.len(), first)
 }
 
 /// Tells the numbers of some rows apart by what another column says, too.
